@@ -1,0 +1,1 @@
+"""Teacher-student training on PyTorch."""

@@ -1,0 +1,218 @@
+"""Frozen values to plain JSON and back, and the words for a name that does not exist.
+
+The constructor call is the configuration: a frozen dataclass becomes ``{"is": "objective:Match", ...its fields}``,
+a function ``{"function": "functional:kl_divergence"}``, a tuple a list. The name before the colon is the floor that
+offers the value, so moving a class between the files of a floor changes no configuration and no address.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+type_key = "is"
+_ROOT = "tutelage"
+
+
+def unknown(kind: str, given: str, choices: Iterable[str], hint: str = "") -> ValueError:
+    """Build the error for a name that does not exist, with the nearest names that do.
+
+    >>> print(unknown("model", "resnet21", ["resnet20", "resnet32", "densenet_bc_100_12"]))
+    unknown model 'resnet21': did you mean resnet32 or resnet20?
+    >>> print(unknown("recipe", "zzz", ["tolerant", "baseline"]))
+    unknown recipe 'zzz': choose from baseline, tolerant
+    """
+    names = sorted(choices)
+    near = get_close_matches(given, names, n=3, cutoff=0.5)
+    advice = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
+    return ValueError(f"unknown {kind} {given!r}: {advice}{'; ' + hint if hint else ''}")
+
+
+def name_of(value: type | FunctionType) -> str:
+    """Name a class or function of ours as ``floor:name`` or ``floor.file:name``, any other as ``module:name``.
+
+    >>> from tutelage.data import Data
+    >>> name_of(Data)
+    'data:Data'
+    """
+    module, name = value.__module__, value.__qualname__
+    if "<" in name or module == "__main__":
+        raise TypeError(f"{module}:{name} cannot be named in a configuration: put it at the top of a module")
+    if not module.startswith(f"{_ROOT}."):
+        return f"{module}:{name}"
+    floor = module.split(".")[1]
+    offered = getattr(importlib.import_module(f"{_ROOT}.{floor}"), name, None) is value
+    return f"{floor if offered else module.removeprefix(f'{_ROOT}.')}:{name}"
+
+
+def find(name: str, allow: tuple[str, ...] = ()) -> Any:
+    """Look up what :func:`name_of` named. Modules outside tutelage must be allowed, since importing runs code.
+
+    >>> find("data:Data").__name__
+    'Data'
+    >>> find("os:system")
+    Traceback (most recent call last):
+    ...
+    ValueError: 'os:system' is not part of tutelage, and importing it would run its code: allow 'os' if you trust it
+    """
+    module, _, attribute = name.partition(":")
+    named = all(part.isidentifier() for part in module.split("."))
+    try:
+        ours = importlib.util.find_spec(f"{_ROOT}.{module}") if named else None
+    except ModuleNotFoundError:
+        ours = None
+    if ours is None and module not in allow:
+        raise ValueError(
+            f"{name!r} is not part of {_ROOT}, and importing it would run its code: allow {module!r} if you trust it"
+        )
+    home = importlib.import_module(f"{_ROOT}.{module}" if ours else module)
+    try:
+        return getattr(home, attribute)
+    except AttributeError:
+        raise unknown(f"name in {module}", attribute, [n for n in dir(home) if n[0] != "_"]) from None
+
+
+def to_json(value: Any) -> Any:
+    """Turn a frozen value into plain JSON.
+
+    Errors: ``TypeError`` for anything that is not a frozen dataclass, a named function, a mapping with text keys,
+    a sequence or a plain scalar.
+
+    >>> from tutelage.data import Data
+    >>> to_json(Data(name="digits", train_size=300))
+    {'is': 'data:Data', 'name': 'digits', 'train_size': 300, 'holdout': 0}
+    """
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            if value != value or value in (float("inf"), float("-inf")):
+                raise TypeError(f"{value} has no place in a configuration: JSON has finite numbers only")
+            return value
+        case list() | tuple():
+            return [to_json(item) for item in value]
+        case Mapping():
+            return {str(key): to_json(item) for key, item in value.items()}
+        case FunctionType():
+            return {"function": name_of(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {type_key: name_of(type(value)), **fields}
+    raise TypeError(f"{type(value).__name__} cannot stand in a configuration: use a frozen dataclass")
+
+
+def from_json(value: Any, allow: tuple[str, ...] = (), path: str = "$") -> Any:
+    """Turn the JSON of :func:`to_json` back into the value; ``allow`` names modules outside tutelage to trust.
+
+    Errors: ``ValueError`` with the path of the fault, for an unknown name, or fields that do not fit.
+
+    >>> from tutelage.data import Data
+    >>> from_json(to_json(Data(train_size=300))) == Data(train_size=300)
+    True
+    >>> from_json({"is": "data:Data", "nam": "digits"})
+    Traceback (most recent call last):
+    ...
+    ValueError: $: unknown field of data:Data 'nam': did you mean name?
+    """
+    if isinstance(value, list):
+        return tuple(from_json(item, allow, f"{path}[{i}]") for i, item in enumerate(value))
+    if not isinstance(value, dict):
+        return value
+    try:
+        if "function" in value:
+            return find(value["function"], allow)
+        if type_key not in value:
+            return {key: from_json(item, allow, f"{path}.{key}") for key, item in value.items()}
+        kind = find(value[type_key], allow)
+        if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+            raise ValueError(f"{value[type_key]} is not a value that a configuration can hold")
+        known = {f.name for f in dataclasses.fields(kind)}
+        for key in value.keys() - known - {type_key}:
+            raise unknown(f"field of {value[type_key]}", key, known)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    fields = {k: from_json(item, allow, f"{path}.{k}") for k, item in value.items() if k != type_key}
+    try:
+        return kind(**fields)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's JSON, with sorted keys: the address of what it describes.
+
+    >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+    True
+    """
+    text = json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_function(target: str) -> Callable[..., Any]:
+    """Import the function a user named as ``package.module:function`` or ``path/to/file.py:function``.
+
+    Errors: ``ValueError`` that says which half was not found.
+
+    >>> load_function("math:sqrt")(9.0)
+    3.0
+    """
+    place, _, name = target.rpartition(":")
+    if place.endswith(".py"):
+        if not Path(place).is_file():
+            raise ValueError(f"no file {place!r} (from {target!r})")
+        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        try:
+            module = importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            raise ValueError(f"no module {place!r} (from {target!r}): {error}") from None
+    function = getattr(module, name, None)
+    if not callable(function):
+        callables = [n for n, v in vars(module).items() if callable(v) and n[0] != "_"]
+        raise unknown(f"function in {place}", name, callables)
+    return function  # type: ignore[no-any-return]  # a user's function: nothing is known of it
+
+
+def functions_returning(package: str, kind: type) -> dict[str, Callable[..., Any]]:
+    """Every public function in the modules of a package that is declared to return ``kind``, by name.
+
+    >>> from tutelage.objective import Objective
+    >>> "distillation" in functions_returning("tutelage.methods", Objective)
+    True
+    """
+    found: dict[str, Callable[..., Any]] = {}
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        home = importlib.import_module(f"{package}.{module.name}")
+        for name, function in inspect.getmembers(home, inspect.isfunction):
+            if function.__module__ != home.__name__ or name.startswith("_"):
+                continue
+            if inspect.get_annotations(function, eval_str=True).get("return") is kind:
+                assert name not in found, f"two functions of {package} are named {name}"
+                found[name] = function
+    return dict(sorted(found.items()))
+
+
+def runs_folder() -> Path:
+    """Where trained models and studies lie: ``TUTELAGE_RUNS``, else ``runs`` in the working folder."""
+    return Path(os.environ.get("TUTELAGE_RUNS") or "runs")
+
+
+def data_folder() -> Path:
+    """Where imported datasets lie: ``TUTELAGE_DATA``, else ``tutelage/data`` in the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("TUTELAGE_DATA") or cache / "tutelage" / "data")
