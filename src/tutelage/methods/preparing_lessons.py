@@ -1,0 +1,226 @@
+"""Wen, Lai, Qian: Preparing Lessons (arXiv 1911.07471): knowledge adjustment and dynamic temperature.
+
+The paper's full text and its hyper-parameters could not be read; what is a reading of ours says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from tutelage import functional
+from tutelage.objective import (
+    Constant,
+    Match,
+    Objective,
+    Scalar,
+    Signals,
+    Target,
+    TeacherProbs,
+    beside_labels,
+    number,
+)
+
+Normalize = Literal["none", "sum", "mean"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shifted:
+    """Probability shift: where a target's best class is not the label, the two swap their values.
+
+    Source: arXiv 1911.07471, knowledge adjustment (PS).
+    """
+
+    of: Target = TeacherProbs()
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the inner target asks a teacher."""
+        return self.of.needs_teacher
+
+    def __call__(self, signals: Signals, temperature: float | Tensor) -> Tensor:
+        """The distribution ``[B, K]``."""
+        return functional.shift_probabilities(self.of(signals, temperature), signals.labels)
+
+    def formula(self, temperature: str) -> str:
+        """How it reads in a formula."""
+        return f"shifted({self.of.formula(temperature)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Smoothed:
+    """Label smooth: where a target's best class is not the label, the smoothed label replaces it.
+
+    Source: arXiv 1911.07471, knowledge adjustment (LS); replacing only wrong targets is how two
+    re-implementations read it.
+    """
+
+    of: Target = TeacherProbs()
+    smoothing: float = 0.1
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the inner target asks a teacher."""
+        return self.of.needs_teacher
+
+    def __call__(self, signals: Signals, temperature: float | Tensor) -> Tensor:
+        """The distribution ``[B, K]``."""
+        return functional.smooth_wrong(self.of(signals, temperature), signals.labels, self.smoothing)
+
+    def formula(self, temperature: str) -> str:
+        """How it reads in a formula."""
+        return f"smoothed({self.of.formula(temperature)}, {number(self.smoothing)})"
+
+
+def _temperature_formula(weights: str, base: float, bias: float, normalize: str, floor: float | None) -> str:
+    weights = weights if normalize == "none" else f"{weights}/{normalize}"
+    text = f"{number(base)} + {number(bias)}(mean w - w), w = {weights}"
+    return text if floor is None else f"max({number(floor)}, {text})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FocalTemperature:
+    """FLSW: a temperature for each sample, lower where student and teacher disagree.
+
+    Formula: ``T_x = max(floor, base + bias (mean w - w_x))``, ``w = (1 - cos(z^S, z^T))^power``.
+
+    Source: arXiv 1911.07471, dynamic temperature (FLSW); unit-norm logits, no normalisation of w and the floor are
+    our reading.
+    """
+
+    base: float = 4.0
+    bias: float = 2.0
+    power: float = 1.0
+    normalize: Normalize = "none"
+    floor: float | None = 1.0
+    needs_teacher = True
+
+    def __call__(self, signals: Signals) -> Tensor:
+        """The temperature of each sample, ``[B]``."""
+        weights = functional.focal_weights(signals.student_logits, signals.from_teacher(), self.power)
+        return functional.sample_temperature(weights, self.base, self.bias, self.normalize, self.floor)
+
+    def formula(self) -> str:
+        """How it reads in a formula."""
+        weights = f"(1 - cos)^{number(self.power)}"
+        return _temperature_formula(weights, self.base, self.bias, self.normalize, self.floor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudentMaxTemperature:
+    """CWSM: a temperature for each sample, lower where the student is unsure.
+
+    Formula: ``T_x = max(floor, base + bias (mean w - w_x))``, ``w = 1 / max_k p^S_k``.
+
+    Source: arXiv 1911.07471, dynamic temperature (CWSM); the floor and no normalisation of w are our reading.
+    """
+
+    base: float = 4.0
+    bias: float = 1.0
+    normalize: Normalize = "none"
+    floor: float | None = 1.0
+    needs_teacher = False
+
+    def __call__(self, signals: Signals) -> Tensor:
+        """The temperature of each sample, ``[B]``."""
+        weights = functional.student_max_weights(signals.student_logits)
+        return functional.sample_temperature(weights, self.base, self.bias, self.normalize, self.floor)
+
+    def formula(self) -> str:
+        """How it reads in a formula."""
+        return _temperature_formula("1/max(student)", self.base, self.bias, self.normalize, self.floor)
+
+
+Adjustment = Literal["none", "shift", "smooth"]
+Weights = Literal["flsw", "cwsm"]
+
+
+def _adjusted(adjustment: Adjustment, smoothing: float) -> Target:
+    targets: dict[str, Target] = {
+        "none": TeacherProbs(),
+        "shift": Shifted(),
+        "smooth": Smoothed(smoothing=smoothing),
+    }
+    if adjustment not in targets:
+        raise ValueError(f"adjustment is one of {', '.join(targets)}, not {adjustment!r}")
+    return targets[adjustment]
+
+
+def _lesson(teacher_weight: float, target: Target, temperature: Scalar) -> Objective:
+    teacher = Match(name="teacher", target=target, temperature=temperature, weight=Constant(teacher_weight))
+    return beside_labels(1.0 - teacher_weight, teacher)
+
+
+def knowledge_adjustment(
+    *,
+    adjustment: Adjustment = "shift",
+    teacher_weight: float = 0.9,
+    temperature: float = 4.0,
+    smoothing: float = 0.1,
+) -> Objective:
+    """Distillation from targets that are never wrong: a mistaken one is shifted or replaced.
+
+    Formula: ``(1 - w) H(e_y, p) + w T^2 KL(A(p^T_T) || p_T)``, ``A`` the shift or the smoothed label
+    (``smoothing``); ``teacher_weight=1`` leaves the labels out.
+
+    >>> print(knowledge_adjustment())
+    0.1 H(labels, student) + 0.9 4^2 KL(shifted(teacher@4) ‖ student@4)
+
+    Source: arXiv 1911.07471; weights and temperature are those of the CRD benchmark, not the paper's.
+    """
+    return _lesson(teacher_weight, _adjusted(adjustment, smoothing), Constant(temperature))
+
+
+def dynamic_temperature(
+    *,
+    weights: Weights = "flsw",
+    adjustment: Adjustment = "none",
+    teacher_weight: float = 0.9,
+    temperature: float = 4.0,
+    bias: float = 2.0,
+    power: float = 1.0,
+    normalize: Normalize = "none",
+    floor: float | None = 1.0,
+    smoothing: float = 0.1,
+) -> Objective:
+    """Distillation at a temperature of each sample's own, lower for confusing ones; on adjusted targets if wanted.
+
+    Formula: ``(1 - w) H(e_y, p) + w mean_x T_x^2 KL(A(p^T_Tx) || p_Tx)``,
+    ``T_x = max(floor, T + bias (mean w - w_x))``; FLSW's ``w_x`` is ``(1 - cos)^power``, CWSM's ``1 / max p^S``.
+
+    >>> print(dynamic_temperature(weights="cwsm", bias=1.0))
+    0.1 H(labels, student) + 0.9 τ^2 KL(teacher@τ ‖ student@τ) with τ = max(1, 4 + 1(mean w - w), w = 1/max(student))
+
+    Source: arXiv 1911.07471; base, bias and weight are not the paper's, whose values were not found.
+    """
+    temperatures: dict[str, Scalar] = {
+        "flsw": FocalTemperature(base=temperature, bias=bias, power=power, normalize=normalize, floor=floor),
+        "cwsm": StudentMaxTemperature(base=temperature, bias=bias, normalize=normalize, floor=floor),
+    }
+    if weights not in temperatures:
+        raise ValueError(f"weights is one of {', '.join(temperatures)}, not {weights!r}")
+    return _lesson(teacher_weight, _adjusted(adjustment, smoothing), temperatures[weights])
+
+
+def adjusted_dynamic_temperature(
+    *,
+    adjustment: Adjustment = "shift",
+    weights: Weights = "flsw",
+    teacher_weight: float = 0.9,
+    temperature: float = 4.0,
+    bias: float = 2.0,
+) -> Objective:
+    """Both lessons together: the adjustment gives the target, the sample its temperature.
+
+    Formula: that of :func:`dynamic_temperature` with an adjusted target; FLSW compares the unshifted logits.
+
+    >>> print(adjusted_dynamic_temperature())  # doctest: +ELLIPSIS
+    0.1 H(labels, student) + 0.9 τ^2 KL(shifted(teacher@τ) ‖ student@τ) with τ = max(1, 4 + 2(mean w - w), ...
+
+    Source: arXiv 1911.07471.
+    """
+    return dynamic_temperature(
+        weights=weights, adjustment=adjustment, teacher_weight=teacher_weight, temperature=temperature, bias=bias
+    )

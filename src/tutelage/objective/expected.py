@@ -1,0 +1,52 @@
+"""The score that the labelled class ends with where an objective is fitted perfectly."""
+
+from __future__ import annotations
+
+from tutelage import functional
+from tutelage.objective.objective import Objective
+from tutelage.objective.parts import Constant, Labels, TeacherProbs
+from tutelage.objective.terms import ConfidencePenalty, Match, ScoreDifference
+
+
+def expected_primary(objective: Objective, num_classes: int, teacher_primary: float | None = None) -> float | None:
+    """The expected score of the labelled class at the optimum, or None where no closed form is known.
+
+    Formula: matching terms at temperature 1 pull towards the weighted mean of their targets, ``sum w t / sum w``
+    (Eq. 4: ``1 - lambda (1 - f_y)``); labels beside a score difference of weight ``eta / (1 - eta)`` end at
+    ``u(eta)``, beside a confidence penalty at the inverse of ``beta(p)``.
+
+    >>> from tutelage.methods.tolerant import tolerant_patriarch, tolerant_student
+    >>> first = expected_primary(tolerant_patriarch(primary=0.6), num_classes=100)
+    >>> second = expected_primary(tolerant_student(teacher_weight=0.6), 100, teacher_primary=first)
+    >>> round(first, 6), round(second, 6)
+    (0.6, 0.76)
+
+    Source: derived from arXiv 1805.05551 v1, Eqs. 3 and 4, and arXiv 1701.06548.
+    """
+    weight, pull = 0.0, 0.0
+    others = []
+    for term in objective.terms:
+        if not isinstance(term, Match):
+            others.append(term)
+            continue
+        if not isinstance(term.weight, Constant) or term.temperature != Constant(1.0):
+            return None
+        match term.target:
+            case Labels(smoothing=smoothing, others_only=others_only):
+                primary = 1.0 - smoothing + (0.0 if others_only else smoothing / num_classes)
+            case TeacherProbs() if teacher_primary is not None:
+                primary = teacher_primary
+            case _:
+                return None
+        weight += term.weight.value
+        pull += term.weight.value * primary
+    if weight <= 0.0:
+        return None
+    match others:
+        case []:
+            return pull / weight
+        case [ScoreDifference(weight=eta, k=k)] if pull == weight:
+            return functional.primary_for_tolerance(eta / (eta + weight), k)
+        case [ConfidencePenalty(weight=beta, threshold=None)] if pull == weight:
+            return functional.primary_for_penalty(beta / weight, num_classes)
+    return None

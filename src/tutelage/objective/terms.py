@@ -1,0 +1,167 @@
+"""Terms: signals in, one value per example out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from tutelage import functional
+from tutelage.objective.parts import Constant, Scalar, Target
+from tutelage.objective.signals import Signals
+
+Distance = Callable[[Tensor, Tensor, float | Tensor], Tensor]
+"""``(target [B, K], student_logits [B, K], temperature [] or [B]) -> [B]``."""
+
+_SYMBOLS = {
+    "kl_divergence": ("KL(", " ‖ "),
+    "cross_entropy": ("H(", ", "),
+    "kl_divergence_element_mean": ("1/K KL(", " ‖ "),
+}
+
+
+@runtime_checkable
+class Term(Protocol):
+    """One named part of an objective."""
+
+    @property
+    def name(self) -> str:
+        """Its name among the parts of the loss."""
+        ...
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether it asks a teacher."""
+        ...
+
+    def __call__(self, signals: Signals) -> Tensor:
+        """Its weighted value for each example, ``[B]``."""
+        ...
+
+    def formula(self) -> str:
+        """The term as a formula with its numbers in."""
+        ...
+
+
+def _weighted(weight: str, rest: str) -> str:
+    return rest if weight == "1" else f"{weight} {rest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """Bring the student's distribution close to a target.
+
+    Formula: ``weight * temperature**temperature_power * distance(target, student)``, both at that temperature.
+    Target, temperature and weight see no gradient; only the distance does.
+
+    >>> from tutelage.objective import Constant, TeacherProbs
+    >>> print(Match(name="teacher", target=TeacherProbs(), temperature=Constant(4.0), weight=Constant(0.9)).formula())
+    0.9 4^2 KL(teacher@4 ‖ student@4)
+
+    Source: the common form of the losses in arXiv 1503.02531, 1805.04770, 1805.05551, 1909.11723, 1911.07471.
+    """
+
+    name: str
+    target: Target
+    temperature: Scalar = Constant(1.0)
+    weight: Scalar = Constant(1.0)
+    temperature_power: float = 2.0
+    distance: Distance = functional.kl_divergence
+
+    def __post_init__(self) -> None:
+        for field, kind in (("target", Target), ("temperature", Scalar), ("weight", Scalar)):
+            if not isinstance(getattr(self, field), kind):
+                raise TypeError(f"{field} of {self.name!r} must be a {kind.__name__}, not {getattr(self, field)!r}")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether any of its parts asks a teacher."""
+        return any(part.needs_teacher for part in (self.target, self.temperature, self.weight))
+
+    def __call__(self, signals: Signals) -> Tensor:
+        """The weighted distance of each example, ``[B]``."""
+        with torch.no_grad():
+            temperature = self.temperature(signals)
+            target = self.target(signals, temperature)
+            scale = self.weight(signals)
+            if self.temperature_power:
+                scale = scale * temperature**self.temperature_power
+        return scale * self.distance(target, signals.student_logits, temperature)
+
+    def formula(self) -> str:
+        """The term as a formula; ``@T`` marks a distribution softened at temperature T."""
+        temperature = self.temperature.formula()
+        fixed = temperature.replace(".", "").isdigit()
+        mark = "" if temperature == "1" else f"@{temperature}" if fixed else "@τ"
+        name = getattr(self.distance, "__name__", str(self.distance))
+        opening, between = _SYMBOLS.get(name, (f"{name}(", ", "))
+        text = f"{opening}{self.target.formula(mark)}{between}student{mark})"
+        if mark and self.temperature_power:
+            power = f"{self.temperature_power:g}"
+            text = f"{temperature if fixed else 'τ'}^{power} {text}"
+        text = _weighted(self.weight.formula(), text)
+        return text if fixed else f"{text} with τ = {temperature}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreDifference:
+    """Keep confidence on ``k - 1`` secondary classes.
+
+    Formula: ``weight * D_k``, ``D_k = f_a1 - mean(f_a2 ... f_ak)``, a_i the i-th best class of this very output.
+
+    >>> ScoreDifference(weight=0.5, k=5).formula()
+    '0.5 D_5(student)'
+
+    Source: arXiv 1805.05551 v1, Eq. 3.
+    """
+
+    weight: float
+    k: int = 5
+    name: str = "score_difference"
+    needs_teacher = False
+
+    def __post_init__(self) -> None:
+        if self.k < 2:
+            raise ValueError(f"the score difference compares k >= 2 classes, not k = {self.k}")
+
+    def __call__(self, signals: Signals) -> Tensor:
+        """The weighted score difference of each example, ``[B]``."""
+        return self.weight * functional.score_difference(signals.student_logits, self.k)
+
+    def formula(self) -> str:
+        """The term as a formula."""
+        return _weighted(Constant(self.weight).formula(), f"D_{self.k}(student)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfidencePenalty:
+    """Reward entropy; with a ``threshold`` in nats, only up to it.
+
+    Formula: ``-weight * H(student)`` or ``weight * max(0, threshold - H(student))``.
+
+    >>> ConfidencePenalty(weight=0.1).formula()
+    '-0.1 H(student)'
+
+    Source: Pereyra et al., arXiv 1701.06548.
+    """
+
+    weight: float
+    threshold: float | None = None
+    name: str = "confidence_penalty"
+    needs_teacher = False
+
+    def __call__(self, signals: Signals) -> Tensor:
+        """The weighted penalty of each example, ``[B]``."""
+        if self.threshold is None:
+            return self.weight * functional.confidence_penalty(signals.student_logits)
+        return self.weight * functional.confidence_hinge(signals.student_logits, self.threshold)
+
+    def formula(self) -> str:
+        """The term as a formula."""
+        weight = Constant(self.weight).formula()
+        if self.threshold is None:
+            return f"-{_weighted(weight, 'H(student)')}"
+        return _weighted(weight, f"max(0, {Constant(self.threshold).formula()} - H(student))")
