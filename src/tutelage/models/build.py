@@ -1,0 +1,106 @@
+"""From a name to a network: one of ours, or any function of the user's."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tutelage import models
+from tutelage.config import load_function, unknown
+
+
+def names() -> tuple[str, ...]:
+    """The networks tutelage knows by name.
+
+    >>> "resnet20" in names()
+    True
+    """
+    return tuple(sorted(models.__all__))
+
+
+def constructor(name: str) -> Callable[..., Any]:
+    """Find the function a model's name stands for: a name of ours, ``module:function`` or ``file.py:function``.
+
+    Errors: ``ValueError`` with the nearest names.
+
+    >>> constructor("resnet20").__name__
+    'resnet20'
+    """
+    if ":" in name:
+        return load_function(name)
+    if name not in models.__all__:
+        raise unknown("model", name, names(), hint="package.module:function and file.py:function work too")
+    function: Callable[..., Any] = getattr(models, name)
+    return function
+
+
+def build(name: str, num_classes: int, in_channels: int, seed: int | None = None) -> nn.Module:
+    """Build a network for so many classes and channels; its first weights are a function of the seed.
+
+    A user's function is called with ``num_classes`` and ``in_channels``, as far as it takes them.
+
+    Errors: ``ValueError`` for an unknown name; ``TypeError`` where the function does not return a module.
+
+    >>> build("resnet8", num_classes=10, in_channels=1, seed=0)(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 10])
+    """
+    function = constructor(name)
+    offered = {"num_classes": num_classes, "in_channels": in_channels}
+    parameters = inspect.signature(function).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        offered = {key: value for key, value in offered.items() if key in parameters}
+    with torch.random.fork_rng():
+        if seed is not None:
+            torch.manual_seed(seed)
+        network = function(**offered)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"model {name!r} must return a torch.nn.Module, not {type(network).__name__}")
+    return network
+
+
+@torch.no_grad()
+def check(network: nn.Module, name: str, num_classes: int, shape: tuple[int, int, int]) -> None:
+    """Make sure that a network takes images ``[C, H, W]`` and answers with one score for each class.
+
+    Errors: ``ValueError`` naming the model, what it was given and what came out.
+
+    >>> check(build("resnet8", 10, 1), "resnet8", 10, (1, 8, 8))
+    >>> check(build("resnet8", 1, 1), "resnet8", 10, (1, 8, 8))
+    Traceback (most recent call last):
+    ...
+    ValueError: model 'resnet8' gives scores of shape [2, 1] for 2 images; the data has 10 classes: expected [2, 10]
+    """
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    training = network.training
+    try:
+        scores = network.eval()(torch.zeros(2, *shape, device=device))
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"model {name!r} does not take images of shape {list(shape)}: {reason}") from error
+    finally:
+        network.train(training)
+    if not isinstance(scores, torch.Tensor) or scores.shape != (2, num_classes):
+        found = f"shape {list(scores.shape)}" if isinstance(scores, torch.Tensor) else f"type {type(scores).__name__}"
+        raise ValueError(
+            f"model {name!r} gives scores of {found} for 2 images; "
+            f"the data has {num_classes} classes: expected [2, {num_classes}]"
+        )
+
+
+def source(name: str) -> str:
+    """What identifies a model beside its name: for a user's function the SHA-256 of its file, so that an edited
+    network is another network.
+
+    >>> source("resnet20")
+    'tutelage'
+    """
+    if ":" not in name:
+        return "tutelage"
+    file = inspect.getsourcefile(inspect.unwrap(constructor(name)))
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else "unknown"
