@@ -1,0 +1,104 @@
+"""Batches: pixels, labels and the normalization a network wants, brought together once a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from tutelage import functional
+from tutelage.data.dataset import Dataset
+from tutelage.data.views import CropFlip, Resident
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """What a network wants subtracted from and divided out of each channel; pixels count from 0 to 1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, images: Tensor) -> Normalization:
+        """Measure uint8 images ``[N, C, H, W]``, exactly, from their histograms.
+
+        >>> Normalization.of(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
+        Normalization(mean=(0.5,), std=(0.5,))
+        """
+        mean, std = [], []
+        values = torch.arange(256, dtype=torch.float64) / 255
+        for channel in range(images.shape[1]):
+            shares = torch.bincount(images[:, channel].flatten(), minlength=256).double()
+            shares /= shares.sum()
+            average = (shares * values).sum()
+            mean.append(round(average.item(), 6))
+            std.append(max(round((shares * (values - average) ** 2).sum().sqrt().item(), 6), 1e-3))
+        return cls(tuple(mean), tuple(std))
+
+    def apply(self, pixels: Tensor) -> Tensor:
+        """Normalize uint8 pixels ``[B, C, H, W]`` to float32, in the same memory layout."""
+        shift, scale = _constants(self, pixels.device)
+        return pixels.float().sub_(shift).mul_(scale)
+
+
+@lru_cache(maxsize=64)
+def _constants(normalization: Normalization, device: torch.device) -> tuple[Tensor, Tensor]:
+    mean = torch.tensor(normalization.mean, device=device)[:, None, None]
+    std = torch.tensor(normalization.std, device=device)[:, None, None]
+    return mean * 255, 1 / (std * 255)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Batch:
+    """One batch of one epoch; student and teacher get the same pixels, each in its own normalization.
+
+    Shapes: ``pixels`` uint8 ``[B, C, H, W]``; ``labels``, ``ids`` and ``keys`` int64 ``[B]``.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    ids: Tensor
+    keys: Tensor
+    _inputs: dict[Normalization, Tensor] = field(default_factory=dict)
+
+    def normalized(self, normalization: Normalization) -> Tensor:
+        """The pixels as one network wants them, float32 ``[B, C, H, W]``; made once for each normalization."""
+        if normalization not in self._inputs:
+            self._inputs[normalization] = normalization.apply(self.pixels)
+        return self._inputs[normalization]
+
+
+class Epochs:
+    """A training set on its device, dealt out in batches; which batch holds what is a function of (seed, epoch)."""
+
+    def __init__(self, dataset: Dataset, views: CropFlip, batch_size: int, device: torch.device) -> None:
+        self.images = Resident(dataset.images, views, device)
+        self.labels = dataset.labels.to(device)
+        self.ids = dataset.ids.to(device)
+        self.views = views
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch; the last may be smaller."""
+        return -(-len(self.labels) // self.batch_size)
+
+    def batches(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from batch ``start`` on.
+
+        Order ``f(seed, epoch)``; views and keys ``f(seed, epoch, sample id)``.
+        """
+        order = functional.permutation(len(self.labels), seed, 0, epoch).to(self.labels.device)
+        ids = self.ids[order]
+        views = self.views.draw(seed, epoch, ids)
+        keys = functional.hash_ints(seed, 1, epoch, ids)
+        for begin in range(start * self.batch_size, len(order), self.batch_size):
+            part = slice(begin, begin + self.batch_size)
+            yield Batch(
+                pixels=self.images.cut(order[part], views[part]),
+                labels=self.labels[order[part]],
+                ids=ids[part],
+                keys=keys[part],
+            )

@@ -1,0 +1,207 @@
+"""CIFAR-10 and CIFAR-100: read from their official archives, kept as tensors under a checksum."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tutelage import storage
+from tutelage.config import unknown
+from tutelage.data.archive import MAX_TOTAL, read_folder, read_members
+from tutelage.data.dataset import Dataset, Splits
+from tutelage.data.download import fetched
+from tutelage.data.labels import checked_labels, text
+from tutelage.data.layouts import LAYOUTS, Layout
+from tutelage.data.pickles import read_pickle
+from tutelage.data.select import finished
+
+_FILE = "data.safetensors"
+_WAIT = 3600.0  # seconds for another process that imports the same set
+
+
+def _layout(name: str) -> Layout:
+    if name not in LAYOUTS:
+        raise unknown("dataset", name, LAYOUTS, hint="these are the ones that are kept on disk")
+    return LAYOUTS[name]
+
+
+def import_archive(name: str, archive: Path, root: Path) -> Path:
+    """Read a set from its official archive, or the folder unpacked from it, and keep it; returns where.
+
+    Any archive whose content passes the checks is taken; whether its checksum is the official one is recorded.
+
+    Errors: ``ValueError`` for an unknown name, a missing or damaged archive, or content that is not this set;
+    what was kept before is then still there.
+    """
+    layout, folder = _layout(name), root / name
+    if archive.is_dir():
+        with storage.lock(folder, wait=_WAIT):
+            members = read_folder(archive, _members(layout), where=str(archive))
+            return _keep(layout, members, folder, {"file": archive.name, "sha256": None, "official": False})
+    if not archive.is_file():
+        raise ValueError(f"there is no file or folder {str(archive)!r} to import {name} from")
+    with archive.open("rb") as file, storage.lock(folder, wait=_WAIT):
+        return _import_stream(layout, file, archive.name, folder)
+
+
+def download(name: str, root: Path) -> Path:
+    """Fetch a set from its official site unless it is already kept whole; returns where it is kept.
+
+    Of several processes that ask at once, one downloads and the others wait for it.
+
+    Errors: ``ConnectionError`` when the site cannot be reached, saying what to do instead; ``ValueError`` when what
+    came is not the official file.
+    """
+    layout, folder = _layout(name), root / name
+    with storage.lock(folder, wait=_WAIT):
+        if storage.is_finished(folder):
+            with contextlib.suppress(ValueError):
+                _verified(name, root)
+                return folder
+        try:
+            with fetched(layout.url, layout.md5, folder, limit=MAX_TOTAL) as file:
+                return _import_stream(layout, file, layout.url.rpartition("/")[2], folder)
+        except ConnectionError as error:
+            advice = f"get the file in another way and run `tutelage data import {name} FILE`"
+            raise ConnectionError(f"{error}; {advice}") from None
+
+
+def check(name: str, root: Path) -> str:
+    """Hash a kept set again; returns one line on what it is.
+
+    Errors: ``ValueError`` when it is not kept, or no longer what was imported.
+    """
+    facts, source = _layout(name).facts, _verified(name, root)["note"]["source"]
+    origin = "the official archive" if source["official"] else "its checksum is not the official one"
+    return (
+        f"{name}: {facts.train_size} training and {facts.test_size} test images, unchanged since they were imported "
+        f"from {source['file']} ({origin})"
+    )
+
+
+def load_cifar(name: str, root: Path) -> Splits:
+    """The whole of a set that was imported or downloaded, after a look at its checksum.
+
+    Errors: ``ValueError`` when it is not kept, or no longer what was imported.
+    """
+    layout = _layout(name)
+    _verified(name, root)
+    tensors = storage.read_tensors(root / name / _FILE)
+    found, expected = ({key: (t.dtype, t.shape) for key, t in s.items()} for s in (tensors, _blank(layout, "meta")))
+    if found != expected:
+        raise storage.Damaged(f"{root / name / _FILE} does not hold {name}: import {name} again")
+    train, test = (
+        Dataset(
+            images=tensors[f"{split}_images"],
+            labels=tensors[f"{split}_labels"],
+            ids=torch.arange(len(tensors[f"{split}_labels"])),
+            coarse_labels=tensors.get(f"{split}_coarse_labels"),
+        )
+        for split in ("train", "test")
+    )
+    return finished(layout.facts, train, test)
+
+
+def _verified(name: str, root: Path) -> dict[str, Any]:
+    if not storage.is_finished(root / name):
+        raise ValueError(
+            f"{name} is not in {root}: run `tutelage data get {name}`, or `tutelage data import {name} FILE` "
+            "if you have its archive"
+        )
+    try:
+        manifest = storage.verify(root / name)
+        if manifest["note"].get("name") != name or _FILE not in manifest["files"]:
+            raise storage.Damaged(f"{root / name} was not made by importing {name}")
+    except storage.Damaged as error:
+        raise storage.Damaged(f"{error}; import {name} again") from None
+    return manifest
+
+
+def _members(layout: Layout) -> list[str]:
+    return [f"{layout.folder}/{file}" for file in (layout.meta, *layout.train, *layout.test)]
+
+
+def _import_stream(layout: Layout, stream: IO[bytes], label: str, folder: Path) -> Path:
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    while block := stream.read(1 << 20):
+        md5.update(block)
+        sha256.update(block)
+    stream.seek(0)
+    source = {"file": text(label), "sha256": sha256.hexdigest(), "official": md5.hexdigest() == layout.md5}
+    return _keep(layout, read_members(stream, _members(layout), where=label), folder, source)
+
+
+def _keep(layout: Layout, members: Iterable[tuple[str, bytes]], folder: Path, source: dict[str, Any]) -> Path:
+    tensors = _blank(layout)
+    for member, content in members:
+        entries, file = read_pickle(content, where=member), PurePosixPath(member).name
+        if file == layout.meta:
+            _check_names(layout, entries, member)
+        else:
+            _fill(tensors, layout, file, entries, member)
+    facts = layout.facts
+    note = {
+        "name": folder.name,
+        "train": facts.train_size,
+        "test": facts.test_size,
+        "class_names": facts.class_names,
+        "coarse_names": facts.coarse_names,
+        "source": source,
+    }
+    storage.commit(folder, {_FILE: storage.tensor_bytes(tensors)}, note=note)
+    return folder
+
+
+def _blank(layout: Layout, device: str = "cpu") -> dict[str, Tensor]:
+    facts, tensors = layout.facts, {}
+    for split, size in (("train", facts.train_size), ("test", facts.test_size)):
+        shape = (size, facts.channels, facts.height, facts.width)
+        tensors[f"{split}_images"] = torch.zeros(shape, dtype=torch.uint8, device=device)
+        for kind in ("labels", "coarse_labels") if layout.coarse else ("labels",):
+            tensors[f"{split}_{kind}"] = torch.zeros(size, dtype=torch.int64, device=device)
+    return tensors
+
+
+def _check_names(layout: Layout, entries: dict[str, object], where: str) -> None:
+    pairs = [(layout.label_names, layout.facts.class_names), (layout.coarse_names, layout.facts.coarse_names)]
+    for entry, expected in pairs:
+        if entry and entries.get(entry) != list(expected):
+            raise ValueError(f"{where}: its {entry} are not the {len(expected)} official ones in their order")
+
+
+def _fill(tensors: dict[str, Tensor], layout: Layout, file: str, entries: dict[str, object], where: str) -> None:
+    split, files = ("train", layout.train) if file in layout.train else ("test", layout.test)
+    images = tensors[f"{split}_images"]
+    size = len(images) // len(files)
+    start = files.index(file) * size
+    pixels = entries.get("data")
+    expected = (size, images[0].numel())
+    if not isinstance(pixels, np.ndarray) or pixels.shape != expected:
+        raise ValueError(f"{where}: expected uint8 images of shape {list(expected)}, not {_described(pixels)}")
+    images[start : start + size].view(expected).numpy()[:] = pixels
+    names = [
+        (layout.labels, layout.facts.class_names, "labels"),
+        (layout.coarse, layout.facts.coarse_names, "coarse_labels"),
+    ]
+    for entry, classes, kind in names:
+        if not entry:
+            continue
+        values = entries.get(entry)
+        if not isinstance(values, list) or len(values) != size or not all(type(value) is int for value in values):
+            raise ValueError(f"{where}: expected {size} integers as {entry}, not {_described(values)}")
+        tensors[f"{split}_{kind}"][start : start + size] = checked_labels(values, f"{where}: {entry}", len(classes))
+
+
+def _described(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {list(value.shape)}"
+    if isinstance(value, list):
+        return f"a list of {len(value)} ({', '.join(sorted({type(item).__name__ for item in value}))})"
+    return "nothing" if value is None else type(value).__name__

@@ -1,0 +1,103 @@
+"""The values of the data floor: what a dataset is, and how one asks for it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """Which images to learn from; the part of a configuration that names them.
+
+    ``name`` is a dataset known to tutelage (``digits``, ``cifar10``, ``cifar100``), the path of an ``.npz`` file,
+    or the path of a folder of images. ``train_size`` keeps that many training images (the same class shares as
+    the whole); ``holdout`` cuts that many of them out of training as a validation set.
+
+    >>> Data(name="digits", train_size=300)
+    Data(name='digits', train_size=300, holdout=0)
+    """
+
+    name: str = "digits"
+    train_size: int | None = None
+    holdout: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """Images with their labels, held in memory.
+
+    Shapes: ``images`` uint8 ``[N, C, H, W]``; ``labels`` int64 ``[N]``; ``ids`` int64 ``[N]``, the number of each
+    image in the set it was cut from, so that a subset sees the same views as the whole; ``coarse_labels`` int64
+    ``[N]`` where the set has superclasses.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    coarse_labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, rows: Tensor) -> Dataset:
+        """Keep the given rows (int64 ``[M]``), in that order.
+
+        >>> import torch
+        >>> images = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
+        >>> whole = Dataset(images=images, labels=torch.tensor([0, 1, 2]), ids=torch.arange(3))
+        >>> whole.subset(torch.tensor([2, 0])).labels
+        tensor([2, 0])
+        """
+        return Dataset(
+            images=self.images[rows],
+            labels=self.labels[rows],
+            ids=self.ids[rows],
+            coarse_labels=None if self.coarse_labels is None else self.coarse_labels[rows],
+        )
+
+    def fingerprint(self) -> str:
+        """SHA-256 over shapes, images, labels and ids."""
+        digest = hashlib.sha256()
+        parts = [self.images, self.labels, self.ids]
+        for tensor in parts if self.coarse_labels is None else [*parts, self.coarse_labels]:
+            digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a dataset without reading its images.
+
+    ``augmentation`` is how its training images may be moved: (pixels of padding, whether mirrored images stay in
+    their class).
+    """
+
+    class_names: tuple[str, ...]
+    channels: int
+    height: int
+    width: int
+    train_size: int
+    test_size: int
+    coarse_names: tuple[str, ...] = ()
+    padding: int = 4
+    flip: bool = True
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Splits:
+    """A loaded dataset: training set, test set and, where asked for, the holdout cut out of the training set."""
+
+    facts: Facts
+    train: Dataset
+    test: Dataset
+    holdout: Dataset | None = None
+    fingerprint: str = field(default="")

@@ -1,0 +1,66 @@
+"""The handwritten digits that come with scikit-learn: 1,797 images of 8 x 8, nothing to download."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from tutelage.data.dataset import Dataset, Facts, Splits
+from tutelage.data.select import TRAIN_SIZE, finished, stratified
+
+NUM_IMAGES = 1797
+FACTS = Facts(
+    class_names=tuple("0123456789"),
+    channels=1,
+    height=8,
+    width=8,
+    train_size=300,
+    test_size=NUM_IMAGES - 300,
+    padding=1,
+    flip=False,
+)
+
+
+def digits_facts(train_size: int | None) -> Facts:
+    """The facts of the digits with ``train_size`` of them (300 where not given) to train on, the others to test on.
+
+    Errors: ``ValueError`` naming the numbers that would have done.
+
+    >>> digits_facts(None).test_size
+    1497
+    """
+    size = FACTS.train_size if train_size is None else train_size
+    if not FACTS.num_classes <= size < NUM_IMAGES:
+        raise ValueError(
+            f"train_size must be from {FACTS.num_classes} (one image of each class) to {NUM_IMAGES - 1} "
+            f"(one of {NUM_IMAGES} left to test on), not {size}"
+        )
+    return replace(FACTS, train_size=size, test_size=NUM_IMAGES - size)
+
+
+def load_digits(train_size: int | None) -> Splits:
+    """The digits: ``train_size`` of them with the class shares of the whole, and all the others as the test set.
+
+    Formula: the ink 0 to 16 of the source becomes ``round(ink * 255 / 16)``.
+
+    Errors: those of :func:`digits_facts`.
+
+    >>> load_digits(300).train.images.shape
+    torch.Size([300, 1, 8, 8])
+
+    Source: Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
+    """
+    facts = digits_facts(train_size)
+    from sklearn.datasets import load_digits as bundled
+
+    pixels, labels = bundled(return_X_y=True)
+    ink = torch.from_numpy(pixels).round().to(torch.int64)
+    whole = Dataset(
+        images=((ink * 255 + 8) // 16).to(torch.uint8).reshape(-1, 1, 8, 8),
+        labels=torch.from_numpy(labels).to(torch.int64),
+        ids=torch.arange(len(labels)),
+    )
+    assert len(whole) == NUM_IMAGES, len(whole)
+    train, test = stratified(whole.labels, facts.num_classes, facts.train_size, TRAIN_SIZE)
+    return finished(facts, whole.subset(train), whole.subset(test))

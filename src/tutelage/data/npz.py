@@ -1,0 +1,167 @@
+"""Images of one's own as arrays, or as an ``.npz`` file of arrays."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tutelage.data.dataset import Dataset, Facts, Splits
+from tutelage.data.labels import array, checked_labels, text
+from tutelage.data.select import finished
+
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+MAX_BYTES = 4 * 2**30  # all arrays of a file together, once decompressed
+
+
+def read_npz(path: Path) -> Splits:
+    """Read an ``.npz`` with the arrays of :func:`from_arrays`, by their names; other arrays in it are not looked at.
+
+    Errors: ``ValueError``, naming the file: not an ``.npz``, damaged, an array missing, Python objects in it, more
+    than 4 GiB (judged by what it declares, before it is read), and those of :func:`from_arrays`.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            held = {info.filename.removesuffix(".npy"): info for info in file.infolist()}
+            if missing := [name for name in ARRAYS if name not in held]:
+                raise ValueError(
+                    f"it lacks {', '.join(missing)}; it holds {', '.join(sorted(held)[:8]) or 'nothing'}"
+                )
+            names = [*ARRAYS, *(["class_names"] if "class_names" in held else [])]
+            declared = sum(held[name].file_size for name in names)
+            if declared > MAX_BYTES:
+                raise ValueError(f"its arrays have {declared} bytes; {MAX_BYTES} are the most that is held in memory")
+            arrays = {name: _read_array(file, held[name]) for name in names}
+        return from_arrays(**arrays)
+    except (ValueError, zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
+        raise ValueError(f"{str(path)!r} cannot be used: {error}") from None
+
+
+def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """Read one array, after its own header has been held against the size that the zip declares."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{info.filename} is compressed in a way that NumPy does not write")
+    with file.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in read_header:
+            raise ValueError(f"{info.filename} has the array format {version}")
+        shape, _, dtype = read_header[version](member)
+        if dtype.hasobject:
+            raise ValueError(
+                f"{info.filename} holds Python objects, which are refused: they would have to be unpickled"
+            )
+        expected = math.prod(shape) * dtype.itemsize
+        if min(shape, default=0) < 0 or expected != info.file_size - member.tell():
+            raise ValueError(f"{info.filename} declares the shape {list(shape)}, which does not fit its size")
+    with file.open(info) as member:
+        values = np.lib.format.read_array(member, allow_pickle=False)
+        member.read(1)  # reaches the end, where zipfile compares the checksum
+    return np.asarray(values)
+
+
+def from_arrays(
+    train_images: object,
+    train_labels: object,
+    test_images: object,
+    test_labels: object,
+    class_names: Sequence[str] | np.ndarray | None = None,
+) -> Splits:
+    """Make a dataset of arrays or tensors, which are not copied where they need not be: do not change them after.
+
+    Shapes: images uint8 ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]``; the channels are the last or the second
+    dimension, whichever is 1 or 3. Labels integers ``[N]`` from 0 on; ``class_names`` ``[K]``.
+
+    Errors: ``ValueError`` for another dtype or shape, for channels that could be either dimension, images of training
+    and test that differ in shape, as many labels as images not given, labels outside ``0..K-1`` (with how many and
+    the first ones), and, where no class names say otherwise, a class without training images.
+
+    >>> pixels = np.zeros((4, 28, 28), np.uint8)
+    >>> from_arrays(pixels, [0, 1, 0, 1], pixels[:2], [0, 1], class_names=["cat", "dog"]).facts.class_names
+    ('cat', 'dog')
+    """
+    train, test = _images(train_images, "train_images"), _images(test_images, "test_images")
+    if train.shape[1:] != test.shape[1:]:
+        raise ValueError(
+            f"train_images and test_images differ: [C, H, W] is {list(train.shape[1:])} and {list(test.shape[1:])}"
+        )
+    names = _names(class_names) if class_names is not None else _counted(train_labels)
+    splits = []
+    for images, labels, split in ((train, train_labels, "train"), (test, test_labels, "test")):
+        checked = checked_labels(labels, f"{split}_labels", len(names))
+        if len(checked) != len(images):
+            raise ValueError(f"{len(images)} {split}_images, but {len(checked)} {split}_labels")
+        splits.append(Dataset(images=images, labels=checked, ids=torch.arange(len(checked))))
+    channels, height, width = train.shape[1:]
+    facts = Facts(
+        class_names=names,
+        channels=channels,
+        height=height,
+        width=width,
+        train_size=len(train),
+        test_size=len(test),
+        padding=default_padding(height, width),
+    )
+    return finished(facts, splits[0], splits[1])
+
+
+def default_padding(height: int, width: int) -> int:
+    """How many pixels a training image may be moved where nothing is known of it: 4, or 1 if it is below 24 pixels.
+
+    >>> default_padding(32, 32), default_padding(8, 8)
+    (4, 1)
+    """
+    return 4 if min(height, width) >= 24 else 1
+
+
+def _images(images: object, where: str) -> Tensor:
+    pixels = array(images)
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"{where}: expected uint8 pixels from 0 to 255, not {pixels.dtype}")
+    if pixels.ndim not in (3, 4) or 0 in pixels.shape:
+        raise ValueError(
+            f"{where}: expected the shape [N, H, W], [N, H, W, C] or [N, C, H, W], and none of them 0, "
+            f"not {list(pixels.shape)}"
+        )
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    else:
+        first, last = pixels.shape[1] in (1, 3), pixels.shape[3] in (1, 3)
+        if first == last:
+            problem = "both could be" if first else "neither is"
+            raise ValueError(
+                f"{where}: the channels must be 1 or 3, as the second or the last dimension; "
+                f"of {list(pixels.shape)} {problem}"
+            )
+        pixels = pixels if first else pixels.transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+
+
+def _names(class_names: Sequence[str] | np.ndarray) -> tuple[str, ...]:
+    values = np.asarray(class_names)
+    if values.ndim != 1 or values.dtype.kind not in "US" or len(values) < 2:
+        raise ValueError(
+            f"class_names: expected a list of 2 or more texts, not {values.dtype} of shape {list(values.shape)}"
+        )
+    decoded = (
+        name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in values.tolist()
+    )
+    return tuple(text(name) for name in decoded)
+
+
+def _counted(train_labels: object) -> tuple[str, ...]:
+    present = sorted(set(checked_labels(train_labels, "train_labels").tolist()))
+    missing = next((label for label, found in enumerate(present) if label != found), None)
+    if missing is not None:
+        raise ValueError(
+            f"train_labels: they go up to {present[-1]} but none is {missing}; give class_names if that is meant"
+        )
+    if len(present) < 2:
+        raise ValueError(f"train_labels: expected 2 or more classes, not {len(present)}")
+    return tuple(str(label) for label in present)

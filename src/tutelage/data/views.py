@@ -1,0 +1,105 @@
+"""Views: the ways a training image may be moved, each with a number, so that an answer can be filed under it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tutelage import functional
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropFlip:
+    """Pad by ``padding`` black pixels on each side, crop the original size, and mirror half of the time.
+
+    There are ``s^2`` crops, ``s = 2 padding + 1``, and twice as many views with ``flip``; the number of a view is
+    ``(dy s + dx) 2 + mirrored``, or ``dy s + dx`` without ``flip``.
+    With ``padding=4`` and ``flip`` these are 162 views an image.
+
+    >>> CropFlip().count, CropFlip(padding=1, flip=False).count
+    (162, 9)
+    """
+
+    padding: int = 4
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        if self.padding < 0:
+            raise ValueError(f"padding is a number of pixels >= 0, not {self.padding}")
+
+    @property
+    def shifts(self) -> int:
+        """The number of crops along one axis."""
+        return 2 * self.padding + 1
+
+    @property
+    def count(self) -> int:
+        """The number of views of an image."""
+        return self.shifts**2 * (2 if self.flip else 1)
+
+    @property
+    def identity(self) -> int:
+        """The view that moves nothing."""
+        centre = self.padding * self.shifts + self.padding
+        return centre * (2 if self.flip else 1)
+
+    def draw(self, seed: int, epoch: int, ids: Tensor) -> Tensor:
+        """Draw a view for each sample, a pure function of (seed, epoch, sample id): int64 ``[B]``.
+
+        >>> ids = torch.arange(4)
+        >>> bool((CropFlip().draw(0, 3, ids).flip(0) == CropFlip().draw(0, 3, ids.flip(0))).all())
+        True
+        """
+        return (functional.uniform(seed, epoch, ids) * self.count).long()
+
+    def split(self, views: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Take view numbers apart into ``dy``, ``dx`` and, with flipping, whether mirrored; each ``[B]``."""
+        mirrored = views % 2 == 1 if self.flip else None
+        crops = views // 2 if self.flip else views
+        return crops // self.shifts, crops % self.shifts, mirrored
+
+
+class Resident:
+    """Images held on the training device, padded once, from which batches of views are cut.
+
+    Memory: one byte a padded pixel; CIFAR-100 with ``padding=4`` takes 240 MB.
+    """
+
+    def __init__(self, images: Tensor, views: CropFlip, device: torch.device | str = "cpu") -> None:
+        self.views = views
+        self.height, self.width = images.shape[2:]
+        p = views.padding
+        # Rows of pixels with their channels together: a cut is then channels-last, as the convolutions want it.
+        padded = torch.zeros(
+            (len(images), self.height + 2 * p, self.width + 2 * p, images.shape[1]), dtype=torch.uint8, device=device
+        )
+        padded[:, p : p + self.height, p : p + self.width] = images.permute(0, 2, 3, 1).to(device)
+        # [N, shifts, shifts, H, W, C] without a copy: every crop of every image is a slice of this.
+        n, y, x, c = padded.stride()
+        self._crops = padded.as_strided(
+            (len(images), views.shifts, views.shifts, self.height, self.width, images.shape[1]), (n, y, x, y, x, c)
+        )
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def cut(self, rows: Tensor, views: Tensor) -> Tensor:
+        """The given views of the given rows: uint8 ``[B, C, H, W]``, channels-last in memory.
+
+        >>> image = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 2, 2)
+        >>> resident = Resident(image, CropFlip(padding=1, flip=True))
+        >>> resident.cut(torch.tensor([0, 0]), torch.tensor([8, 9]))[:, 0].tolist()
+        [[[0, 1], [2, 3]], [[1, 0], [3, 2]]]
+        """
+        dy, dx, mirrored = self.views.split(views)
+        pixels = self._crops[rows, dy, dx]
+        if mirrored is not None:
+            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(2), pixels)
+        return pixels.permute(0, 3, 1, 2)
+
+    def plain(self, start: int, stop: int) -> Tensor:
+        """Rows ``start`` to ``stop`` as they are, uint8 ``[B, C, H, W]``, channels-last in memory."""
+        p = self.views.padding
+        return self._crops[start:stop, p, p].permute(0, 3, 1, 2)
