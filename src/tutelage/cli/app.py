@@ -1,0 +1,234 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from tutelage.config import runs_folder
+
+Precision = Literal["auto", "bf16", "fp32"]
+Things = Literal["recipes", "methods", "models", "data", "runs"]
+
+app = App(
+    name="tutelage",
+    help="Teacher-student training: train a better classifier at the same inference cost.",
+    version_flags=["--version"],
+    help_on_error=False,
+)
+data_app = App(name="data", help="Datasets on disk.")
+app.command(data_app)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What `run` can be told beside the recipe's own options.
+
+    Args:
+        seeds: One lineage is trained for each; several run side by side.
+        runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
+        device: cpu, cuda or auto.
+        precision: bf16 where the processor multiplies it natively, unless told otherwise.
+        threads: Threads a process; by default the cores are divided among the seeds that run side by side.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    runs: Path | None = None
+    device: str = "auto"
+    precision: Precision = "auto"
+    threads: int | None = None
+
+
+def dispatch(argv: list[str]) -> int:
+    """Send a request to its command; returns the exit code."""
+    if argv[:1] in (["run"], ["explain"]) and len(argv) > 1 and not argv[1].startswith("-"):
+        return _recipe_command(argv[0], argv[1], argv[2:])
+    code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
+    return code if isinstance(code, int) else 0
+
+
+def _recipe_command(verb: str, name: str, tokens: list[str]) -> int:
+    from tutelage.cli.options import recipe_app
+    from tutelage.recipes import find
+
+    recipe = find(name)
+    if verb == "run":
+        built = recipe_app(verb, name, recipe, RunOptions, _run_lineage)
+    else:
+        built = recipe_app(verb, name, recipe, None, _explain_lineage)
+    code = built(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    return code if isinstance(code, int) else 0
+
+
+def _run_lineage(lineage: Any, options: RunOptions) -> int:
+    from tutelage.study import Machine, Study
+
+    machine = Machine.divided(len(options.seeds), options.device, options.precision, options.threads)
+    return _study(Study(lineages=(lineage,), seeds=options.seeds), options.runs or runs_folder(), machine)
+
+
+def _study(study: Any, runs: Path, machine: Any) -> int:
+    from tutelage.cli import DONE, FAILED, STOPPED
+    from tutelage.cli.progress import follow
+    from tutelage.engine import keep_freed_memory
+    from tutelage.lineage import Stopped
+    from tutelage.study import run
+
+    keep_freed_memory()
+    asked = _stop_flag()
+    print(f"{study.name}: {machine.describe(len(study.seeds))}", file=sys.stderr)
+    try:
+        failed = follow(run(study, runs=runs, machine=machine, should_stop=asked), study)
+    except Stopped as stop:
+        print(f"{stop}; the same command continues from there", file=sys.stderr)
+        return STOPPED
+    show(study.name, runs=runs)
+    return FAILED if failed else DONE
+
+
+def _stop_flag() -> Any:
+    """A function that says whether SIGTERM or Ctrl-C came; a second one ends the process at once."""
+    count = 0
+
+    def ask(number: int, _: object) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    return lambda: count > 0
+
+
+def _explain_lineage(lineage: Any, _: object) -> int:
+    from tutelage.config import data_folder
+    from tutelage.data.load import facts
+    from tutelage.report import explanation
+
+    print(explanation(lineage, facts(lineage.data, data_folder())))
+    return 0
+
+
+@app.command(name="run")
+def run_help() -> int:
+    """Train what is missing of a recipe's lineage, measure, print the table: tutelage run RECIPE [options]."""
+    return _which_recipe("run")
+
+
+@app.command(name="explain")
+def explain_help() -> int:
+    """Say what a recipe would do, and train nothing: tutelage explain RECIPE [options]."""
+    return _which_recipe("explain")
+
+
+def _which_recipe(verb: str) -> int:
+    from tutelage.recipes import recipes
+
+    raise ValueError(f"tutelage {verb} needs a recipe: {', '.join(recipes())}")
+
+
+@app.command(name="list")
+def list_things(what: Things | None = None, /, *, runs: Path | None = None) -> int:
+    """List what there is.
+
+    Args:
+        what: recipes, methods, models, data or runs; everything by default.
+        runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
+    """
+    from tutelage import methods, recipes
+    from tutelage.cli.options import summary
+    from tutelage.data.load import names as data_names
+    from tutelage.models.build import names as model_names
+    from tutelage.study import studies
+
+    described: dict[str, Callable[[], dict[str, Callable[..., Any]]]] = {
+        "recipes": recipes.recipes,
+        "methods": methods.factories,
+    }
+    plain: dict[str, Callable[[], Iterable[str]]] = {
+        "models": model_names,
+        "data": data_names,
+        "runs": lambda: studies(runs or runs_folder()),
+    }
+    for kind in (*described, *plain) if what is None else (what,):
+        print(f"{kind}:")
+        if kind in described:
+            for name, function in described[kind]().items():
+                print(f"  {name:<28} {summary(function)}")
+        else:
+            for name in plain[kind]():
+                print(f"  {name}")
+    return 0
+
+
+@app.command
+def show(run: str, /, *, runs: Path | None = None) -> int:
+    """Print the table of a run again; of one that is still running, what is finished.
+
+    Args:
+        run: A name from `tutelage list runs`.
+        runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
+    """
+    from rich.console import Console
+
+    from tutelage.report import table
+    from tutelage.study import load_results
+
+    folder = runs or runs_folder()
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(table(load_results(run, folder)))
+    print(f"models and predictions: {folder / 'models'}\nthis run: {folder / 'studies' / run}")
+    return 0
+
+
+Archive = Annotated[Path, Parameter(help="The official archive, or the folder it unpacks to.")]
+
+
+@data_app.command(name="import")
+def data_import(name: str, archive: Archive, /) -> int:
+    """Check a dataset file in the official layout and store it.
+
+    Args:
+        name: cifar10 or cifar100.
+    """
+    from tutelage.config import data_folder
+    from tutelage.data.cifar import import_archive
+
+    print(f"{name} is stored in {import_archive(name, archive, data_folder())}")
+    return 0
+
+
+@data_app.command(name="get")
+def data_get(name: str, /) -> int:
+    """Download a dataset from its official site, check its checksum and store it.
+
+    Args:
+        name: cifar10 or cifar100.
+    """
+    from tutelage.config import data_folder
+    from tutelage.data.cifar import download
+
+    print(f"{name} is stored in {download(name, data_folder())}")
+    return 0
+
+
+@data_app.command(name="check")
+def data_check(name: str, /) -> int:
+    """Hash a stored dataset again.
+
+    Args:
+        name: cifar10 or cifar100.
+    """
+    from tutelage.config import data_folder
+    from tutelage.data.cifar import check
+
+    print(check(name, data_folder()))
+    return 0

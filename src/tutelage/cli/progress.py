@@ -1,0 +1,68 @@
+"""What a running study looks like: a bar a seed in a terminal, a line a generation elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from tutelage.study import Event, Study
+
+
+def follow(events: Iterable[Event], study: Study) -> int:
+    """Show a study's events; returns the number of seeds that failed."""
+    if sys.stderr.isatty():
+        return _bars(events, study)
+    return _lines(events)
+
+
+def _said(event: Event) -> str | None:
+    """The line an event is worth, None for mere progress."""
+    where = f"seed {event.seed}"
+    if event.phase in ("warning", "failed", "stopped"):
+        return f"{where} {event.phase}: {event.text}"
+    if event.phase in ("kept", "finished"):
+        how = "found trained" if event.phase == "kept" else f"trained in {event.seconds:.1f} s"
+        assert event.top1 is not None
+        return f"{where}, {event.generation}: {how}, test top-1 {100 * event.top1:.2f}"
+    return None
+
+
+def _lines(events: Iterable[Event]) -> int:
+    failed = 0
+    for event in events:
+        failed += event.phase == "failed"
+        if said := _said(event):
+            print(said, file=sys.stderr, flush=True)
+    return failed
+
+
+def _bars(events: Iterable[Event], study: Study) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    failed = 0
+    console = Console(stderr=True, highlight=False)
+    columns = ("{task.description}", BarColumn(), "{task.percentage:>3.0f}%", TextColumn("{task.fields[rate]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
+        tasks: dict[int, Any] = {}
+        began: dict[int, tuple[float, int]] = {}
+        for event in events:
+            failed += event.phase == "failed"
+            if said := _said(event):
+                console.print(said)
+            if event.seed not in tasks and event.generations:
+                total = sum(len(lineage.generations) for lineage in study.lineages)
+                tasks[event.seed] = bars.add_task(f"seed {event.seed}", total=total, rate="")
+            if event.phase == "training":
+                now = time.monotonic()
+                start, first = began.setdefault(event.seed, (now, event.images))
+                rate = f"{(event.images - first) / (now - start):,.0f} images/s" if now - start > 1 else ""
+                text = f"seed {event.seed}, {event.generation}"
+                done = event.place + event.step / max(1, event.steps)
+                bars.update(tasks[event.seed], description=text, completed=done, rate=rate)
+            elif event.phase in ("kept", "finished"):
+                began.pop(event.seed, None)
+                bars.update(tasks[event.seed], completed=event.place + 1)
+    return failed

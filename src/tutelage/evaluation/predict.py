@@ -1,0 +1,35 @@
+"""Run a network over a set of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.data.batches import Normalization
+from tutelage.engine import Engine
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module,
+    images: Tensor,
+    normalization: Normalization,
+    engine: Engine,
+    batch_size: int = 500,
+    pulse: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Logits of uint8 images ``[N, C, H, W]`` without augmentation: float32 ``[N, K]`` on the CPU.
+
+    ``pulse`` is called between batches and may raise to stop. The network is left in eval mode.
+    """
+    network = engine.place(network).eval()
+    found = []
+    for part in images.split(batch_size):
+        pixels = part.to(engine.device).contiguous(memory_format=torch.channels_last)
+        with engine.autocast():
+            logits = network(normalization.apply(pixels))
+        found.append(logits.float().cpu())
+        pulse()
+    return torch.cat(found)

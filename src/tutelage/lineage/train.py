@@ -1,0 +1,278 @@
+"""Train a lineage: a loop over its generations, each trained once and kept under its address."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tutelage import config, storage
+from tutelage.data import Dataset, Epochs, Normalization, Splits
+from tutelage.engine import Engine
+from tutelage.evaluation import measure, predict
+from tutelage.lineage.values import Generation, Lineage, generation_seed
+from tutelage.models.build import build
+from tutelage.teachers import Committee, NetworkTeacher
+from tutelage.training import NotFinite, Record, State, Teacher, fit
+
+
+class Stopped(Exception):
+    """Training was asked to stop and did, at a moment it can continue from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A trained model in its folder, under its address."""
+
+    address: str
+    folder: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has been trained and measured."""
+        return storage.is_finished(self.folder)
+
+    def evaluation(self) -> dict[str, dict[str, Any]]:
+        """Its measures by set (``test``, ``train``, ``holdout``)."""
+        found: dict[str, dict[str, Any]] = json.loads((self.folder / "evaluation.json").read_bytes())
+        return found
+
+    def metrics(self) -> list[dict[str, float]]:
+        """What each epoch of its training measured."""
+        lines = (self.folder / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def predictions(self) -> dict[str, Tensor]:
+        """Its logits on the test set and the holdout, ``test`` and ``holdout``, beside their labels."""
+        return storage.read_tensors(self.folder / "predictions.safetensors")
+
+    def weights(self) -> dict[str, Tensor]:
+        """Its weights and buffers."""
+        return storage.read_tensors(self.folder / "weights.safetensors")
+
+    def made(self) -> dict[str, Any]:
+        """When, where and how fast it was trained."""
+        note: dict[str, Any] = storage.read_manifest(self.folder)["note"]
+        return note
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Progress:
+    """What training a lineage tells: which generation it is at, and how far.
+
+    ``phase`` is ``kept`` (found finished), ``training``, ``measuring`` or ``finished``.
+    """
+
+    place: int
+    generation: Generation
+    model: Model
+    phase: str
+    record: Record | None = None
+    seconds: float = 0.0
+
+
+def models_of(lineage: Lineage, seed: int, data_fingerprint: str, precision: str, runs: Path) -> tuple[Model, ...]:
+    """The models a lineage comes to, trained or not."""
+    addresses = lineage.addresses(seed, data_fingerprint, precision)
+    return tuple(Model(address=address, folder=runs / "models" / address) for address in addresses)
+
+
+def train(
+    lineage: Lineage,
+    seed: int,
+    splits: Splits,
+    *,
+    runs: Path,
+    engine: Engine,
+    should_stop: Callable[[], bool] = lambda: False,
+    warn: Callable[[str], None] = print,
+    checkpoint_seconds: float = 30.0,
+) -> Iterator[Progress]:
+    """Train what is missing of a lineage, in order; yields :class:`Progress` all the while.
+
+    Errors: :class:`Stopped` once ``should_stop`` says so and the moment is saved; ``NotFinite``;
+    ``storage.InUse``; ``storage.Damaged`` for a stored model that is not what its manifest says; ``ValueError``,
+    before anything is trained, for a network that does not fit the data.
+    """
+    models = models_of(lineage, seed, splits.fingerprint, engine.precision, runs)
+    lineage.check(splits)
+    for place, (generation, model) in enumerate(zip(lineage.generations, models, strict=True)):
+        if model.finished:
+            _trust(model)
+            yield Progress(place=place, generation=generation, model=model, phase="kept")
+            continue
+        with storage.lock(model.folder):
+            if model.finished:  # whoever held the lock has just trained it
+                yield Progress(place=place, generation=generation, model=model, phase="kept")
+                continue
+            job = _Job(lineage, place, models, seed, splits, engine, should_stop, warn, checkpoint_seconds)
+            yield from job.run()
+
+
+def _trust(model: Model) -> None:
+    try:
+        storage.verify(model.folder)
+    except storage.Damaged as fault:
+        raise storage.Damaged(f"{fault}. Delete {model.folder} to train this model again") from None
+
+
+class _Job:
+    """The training of one generation, in its locked folder."""
+
+    def __init__(
+        self,
+        lineage: Lineage,
+        place: int,
+        models: tuple[Model, ...],
+        seed: int,
+        splits: Splits,
+        engine: Engine,
+        should_stop: Callable[[], bool],
+        warn: Callable[[str], None],
+        checkpoint_seconds: float,
+    ) -> None:
+        self.lineage, self.place, self.models, self.splits, self.engine = lineage, place, models, splits, engine
+        self.generation, self.model = lineage.generations[place], models[place]
+        self.should_stop, self.warn, self.checkpoint_seconds = should_stop, warn, checkpoint_seconds
+        self.seed, self.lineage_seed = generation_seed(seed, place), seed
+        self.normalization = Normalization.of(splits.train.images)
+        self.history: list[dict[str, float]] = []
+
+    def run(self) -> Iterator[Progress]:
+        began = saved = time.monotonic()
+        network = self._build(self.generation.model)
+        data = Epochs(self.splits.train, self.lineage.views, self.generation.schedule.batch_size, self.engine.device)
+        before = self._resume()
+        images, record = 0, None
+        for record in fit(
+            network,
+            data,
+            self.generation.objective,
+            self.generation.schedule,
+            normalization=self.normalization,
+            seed=self.seed,
+            engine=self.engine,
+            teacher=self._teacher(),
+            state=before,
+        ):
+            images = record.images
+            if record.metrics is not None:
+                self.history.append(record.metrics)
+            yield self._tell("training", record)
+            stop = self.should_stop()
+            if stop or time.monotonic() - saved > self.checkpoint_seconds:
+                self._save(record.state())
+                saved = time.monotonic()
+            if stop:
+                raise Stopped(f"{self.generation.name} stopped at step {record.step} of {record.steps}")
+        seconds = time.monotonic() - began
+        yield self._tell("measuring", record)
+        final = record.state() if record is not None else before
+        assert final is not None
+        files = self._measure(network, final)
+        note = {**_surroundings(self.engine), "images_per_second": round(images / seconds, 1), "images": images}
+        storage.commit(self.model.folder, files, note)
+        storage.remove(self.model.folder / "checkpoints")
+        yield self._tell("finished", record, time.monotonic() - began)
+
+    def _tell(self, phase: str, record: Record | None, seconds: float = 0.0) -> Progress:
+        return Progress(
+            place=self.place,
+            generation=self.generation,
+            model=self.model,
+            phase=phase,
+            record=record,
+            seconds=seconds,
+        )
+
+    def _build(self, name: str, seed: int | None = None) -> nn.Module:
+        facts = self.splits.facts
+        return build(name, facts.num_classes, facts.channels, seed=self.seed if seed is None else seed)
+
+    def _teacher(self) -> Teacher | None:
+        members = []
+        for place in self.generation.teachers:
+            network = self._build(self.lineage.generations[place].model, seed=0)
+            network.load_state_dict(self.models[place].weights())
+            members.append(NetworkTeacher(network, self.normalization, self.engine))
+        return None if not members else members[0] if len(members) == 1 else Committee(members)
+
+    def _resume(self) -> State | None:
+        checkpoint = storage.newest_checkpoint(self.model.folder, self.warn)
+        if checkpoint is None:
+            return None
+        self.history = json.loads((checkpoint.folder / "history.json").read_bytes())
+        found = json.loads((checkpoint.folder / "surroundings.json").read_bytes())
+        here = _surroundings(self.engine)
+        for name in ("device", "precision", "threads", "torch"):
+            if found[name] != here[name]:
+                change = f"{name} was {found[name]}, now {here[name]}"
+                self.warn(f"{self.generation.name}: {change}: not bit-exact from here")
+        return State(step=checkpoint.step, tensors=storage.read_tensors(checkpoint.folder / "state.safetensors"))
+
+    def _save(self, state: State) -> None:
+        files = {
+            "state.safetensors": storage.tensor_bytes(state.tensors),
+            "history.json": storage.json_bytes(self.history),
+            "surroundings.json": storage.json_bytes(_surroundings(self.engine)),
+        }
+        storage.save_checkpoint(self.model.folder, state.step, files)
+
+    def _measure(self, network: nn.Module, final: State) -> dict[str, bytes]:
+        def pulse() -> None:
+            if self.should_stop():
+                self._save(final)
+                raise Stopped(f"{self.generation.name} stopped while it was measured")
+
+        def run(data: Dataset) -> Tensor:
+            logits = predict(network, data.images, self.normalization, self.engine, pulse=pulse)
+            if not logits.isfinite().all():
+                raise NotFinite(f"{self.generation.name}: the trained network gives scores that are not finite")
+            return logits
+
+        sets = {"test": self.splits.test, "holdout": self.splits.holdout}
+        kept: dict[str, Tensor] = {}
+        evaluation = {"train": measure(run(self.splits.train), self.splits.train.labels)}
+        for name, data in sets.items():
+            if data is not None:
+                kept[name], kept[f"{name}_labels"] = run(data), data.labels
+                evaluation[name] = measure(kept[name], data.labels)
+        weights = {n.removeprefix("network/"): v for n, v in final.tensors.items() if n.startswith("network/")}
+        facts = self.splits.facts
+        made_of = {
+            "place": self.place,
+            "lineage_seed": self.lineage_seed,
+            "seed": self.seed,
+            "lineage": config.to_json(self.lineage),
+            "data_fingerprint": self.splits.fingerprint,
+            "normalization": config.to_json(self.normalization),
+            "input": [facts.channels, facts.height, facts.width],
+            "class_names": list(facts.class_names),
+            "precision": self.engine.precision,
+            "teachers": [self.models[place].address for place in self.generation.teachers],
+        }
+        return {
+            "config.json": storage.json_bytes(made_of),
+            "metrics.jsonl": "".join(json.dumps(line, sort_keys=True) + "\n" for line in self.history).encode(),
+            "weights.safetensors": storage.tensor_bytes(weights),
+            "predictions.safetensors": storage.tensor_bytes(kept),
+            "evaluation.json": storage.json_bytes(evaluation),
+        }
+
+
+def _surroundings(engine: Engine) -> dict[str, Any]:
+    """Where a model is trained: what decides, beside its address, whether its weights come out bit for bit."""
+    return {
+        "device": torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else platform.machine(),
+        "precision": engine.precision,
+        "threads": engine.threads,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }

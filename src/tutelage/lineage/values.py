@@ -1,0 +1,117 @@
+"""Generations and lineages as frozen values, and the address of the model that each will be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tutelage.config import digest
+from tutelage.data import CropFlip, Data, Splits
+from tutelage.functional import hash_ints
+from tutelage.models.build import build, check, source
+from tutelage.objective import Objective, expected_primary
+from tutelage.training import Schedule
+
+NUMERICS = 1
+"""Part of every address; raised whenever the same values would train to other weights than before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One model's training: its network, what it minimises, for how long, and who teaches it.
+
+    ``teachers`` are places in the lineage; several of them teach as one, the mean of their probabilities.
+    """
+
+    name: str
+    model: str
+    objective: Objective
+    schedule: Schedule
+    teachers: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "teachers", tuple(self.teachers))
+        if self.objective.needs_teacher and not self.teachers:
+            raise ValueError(f"generation {self.name!r} learns by {self.objective}, but nobody teaches it")
+        if self.teachers and not self.objective.needs_teacher:
+            raise ValueError(f"generation {self.name!r} has a teacher, but {self.objective} does not ask one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Generations in the order they are trained; a teacher always stands before its pupil.
+
+    Errors: ``ValueError`` for an empty lineage, two generations of one name, or a teacher at or after its pupil.
+    """
+
+    name: str
+    data: Data
+    views: CropFlip
+    generations: tuple[Generation, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "generations", tuple(self.generations))
+        names = [generation.name for generation in self.generations]
+        if not names:
+            raise ValueError("a lineage needs at least one generation")
+        if len(set(names)) != len(names):
+            raise ValueError(f"the generations of a lineage need different names, not {', '.join(names)}")
+        for place, generation in enumerate(self.generations):
+            for teacher in generation.teachers:
+                if not 0 <= teacher < place:
+                    raise ValueError(
+                        f"generation {generation.name!r} at place {place} has its teacher at place {teacher}: "
+                        "a teacher stands before its pupil"
+                    )
+
+    def addresses(self, seed: int, data_fingerprint: str, precision: str) -> tuple[str, ...]:
+        """The address of each generation's model: the hash of everything that makes it.
+
+        Names are not part of it, so equal generations of different lineages are the same model.
+        """
+        found: list[str] = []
+        for place, generation in enumerate(self.generations):
+            made_of = {
+                "numerics": NUMERICS,
+                "model": generation.model,
+                "source": source(generation.model),
+                "objective": generation.objective,
+                "schedule": generation.schedule,
+                "views": self.views,
+                "data": data_fingerprint,
+                "seed": generation_seed(seed, place),
+                "precision": precision,
+                "teachers": [found[teacher] for teacher in generation.teachers],
+            }
+            found.append(digest(made_of)[:24])
+        return tuple(found)
+
+    def check(self, splits: Splits) -> None:
+        """Make sure that every network takes these images and knows these classes, before anything is trained.
+
+        Errors: ``ValueError`` naming the model, what it was given and what came out.
+        """
+        facts = splits.facts
+        for name in dict.fromkeys(generation.model for generation in self.generations):
+            network = build(name, facts.num_classes, facts.channels, seed=0)
+            check(network, name, facts.num_classes, (facts.channels, facts.height, facts.width))
+
+
+def expected_scores(lineage: Lineage, num_classes: int) -> tuple[float | None, ...]:
+    """The expected score of the labelled class of each generation, None where no closed form is known.
+
+    Source: :func:`tutelage.objective.expected_primary`, along the line.
+    """
+    found: list[float | None] = []
+    for generation in lineage.generations:
+        teacher = found[generation.teachers[0]] if len(generation.teachers) == 1 else None
+        found.append(expected_primary(generation.objective, num_classes, teacher))
+    return tuple(found)
+
+
+def generation_seed(seed: int, place: int) -> int:
+    """The seed of one generation, from the lineage's seed and its place in the line alone.
+
+    >>> generation_seed(0, 1) == generation_seed(0, 1), generation_seed(0, 1) == generation_seed(1, 0)
+    (True, False)
+    """
+    return int(hash_ints(seed, place)) & (2**63 - 1)

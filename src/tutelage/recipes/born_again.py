@@ -1,0 +1,43 @@
+"""Born-Again Neural Networks (arXiv 1805.04770)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tutelage.lineage import Lineage
+from tutelage.methods import born_again as ban
+from tutelage.methods.hinton import labels_only
+from tutelage.recipes.setting import Setting
+
+Form = Literal["teacher", "labels", "confidence", "permuted"]
+
+
+def born_again(
+    setting: Setting = Setting(),
+    *,
+    generations: int = 3,
+    form: Form = "teacher",
+    teacher_weight: float = 0.5,
+) -> Lineage:
+    """Train a chain of equal networks, each taught by the one before.
+
+    Args:
+        generations: How many follow the first.
+        form: What each learns from: the teacher alone (BAN), the labels too (BAN+L), the labels weighted by the
+            teacher's confidence (CWTM), or the teacher with its dark knowledge permuted (DKPP).
+        teacher_weight: With labels, the weight of the teacher's term; 0.5 is D(1.0, 0.5) of arXiv 1805.05551.
+
+    >>> [generation.teachers for generation in born_again(generations=2).generations]
+    [(), (0,), (1,)]
+    """
+    objectives = {
+        "teacher": ban.born_again(),
+        "labels": ban.born_again_labels(teacher_weight=teacher_weight),
+        "confidence": ban.confidence_weighted(),
+        "permuted": ban.permuted_dark_knowledge(),
+    }
+    first = setting.generation("first", labels_only())
+    later = [
+        setting.generation(f"born again {g}", objectives[form], teachers=(g - 1,)) for g in range(1, generations + 1)
+    ]
+    return setting.lineage("born_again", first, *later)

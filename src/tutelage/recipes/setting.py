@@ -1,0 +1,102 @@
+"""The ground every recipe stands on: which network, which images, how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tutelage.config import data_folder
+from tutelage.data import CropFlip, Data, Facts
+from tutelage.data.load import facts
+from tutelage.lineage import Generation, Lineage
+from tutelage.methods.hinton import labels_only
+from tutelage.models.build import constructor
+from tutelage.objective import Objective
+from tutelage.training import OneCycle, Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What every recipe can be told.
+
+    Args:
+        model: The network: one of `tutelage list models`, package.module:function or file.py:function.
+            By default resnet8 for the digits and resnet20 otherwise.
+        data: The images: one of `tutelage list data`, an .npz file or a folder of images.
+        train_size: How many training images to keep; all by default (300 of the digits).
+        epochs: How often each training image is seen; 200 for the digits and 164 otherwise by default.
+        batch_size: Images a step; 64 for the digits and 128 otherwise by default.
+        lr: The highest learning rate; 0.1 by default.
+        holdout: How many training images to set aside as a validation set.
+    """
+
+    model: str | None = None
+    data: str = "digits"
+    train_size: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    holdout: int = 0
+
+    def facts(self) -> Facts:
+        """What is known of the images without reading them."""
+        return facts(self.images(), data_folder())
+
+    def images(self) -> Data:
+        """The description of the images."""
+        return Data(name=self.data, train_size=self.train_size, holdout=self.holdout)
+
+    def views(self) -> CropFlip:
+        """How training images are moved."""
+        found = self.facts()
+        return CropFlip(padding=found.padding, flip=found.flip)
+
+    def network(self, chosen: str | None = None, larger: bool = False) -> str:
+        """The network's name: ``chosen``, else this setting's, else the default, or one ``larger`` for a teacher.
+
+        Errors: ``ValueError`` for a name that does not exist.
+        """
+        small, large = ("resnet8", "resnet20") if self.data == "digits" else ("resnet20", "resnet56")
+        name = chosen or (large if larger else self.model or small)
+        constructor(name)
+        return name
+
+    def schedule(self) -> Schedule:
+        """How long and how fast: the paper's schedule for CIFAR, a short one for the digits."""
+        digits = Schedule(epochs=200, batch_size=64, decay=OneCycle(), weight_decay=5e-4)
+        base = digits if self.data == "digits" else Schedule()
+        return replace(
+            base,
+            epochs=base.epochs if self.epochs is None else self.epochs,
+            batch_size=base.batch_size if self.batch_size is None else self.batch_size,
+            lr=base.lr if self.lr is None else self.lr,
+        )
+
+    def generation(
+        self,
+        name: str,
+        objective: Objective,
+        *,
+        teachers: tuple[int, ...] = (),
+        model: str | None = None,
+        schedule: Schedule | None = None,
+    ) -> Generation:
+        """One generation in this setting."""
+        return Generation(
+            name=name,
+            model=self.network(model),
+            objective=objective,
+            schedule=schedule or self.schedule(),
+            teachers=teachers,
+        )
+
+    def lineage(self, name: str, *generations: Generation) -> Lineage:
+        """A lineage in this setting."""
+        return Lineage(name=name, data=self.images(), views=self.views(), generations=generations)
+
+    def taught(self, name: str, teacher: str | None, objective: Objective) -> Lineage:
+        """The common lineage of two: a (by default larger) teacher trained on the labels, and its student."""
+        return self.lineage(
+            name,
+            self.generation("teacher", labels_only(), model=self.network(teacher, larger=True)),
+            self.generation("student", objective, teachers=(0,)),
+        )

@@ -1,0 +1,99 @@
+"""What came out of a study: measures of every generation and ensemble over the seeds that finished."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from tutelage.evaluation import ensemble, measure
+from tutelage.lineage import Model, expected_scores, models_of
+from tutelage.study.values import Study, load_study
+
+Measures = dict[str, float | list[float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One generation of one lineage over the seeds.
+
+    ``test`` and ``train`` hold the measures of each finished seed; ``ensemble`` those of generations 0 to this one
+    together, on the test set; ``expected`` is the closed form of the labelled class's score, where there is one.
+    """
+
+    lineage: str
+    place: int
+    generation: str
+    model: str
+    expected: float | None
+    models: tuple[Model, ...]
+    test: list[Measures] = field(default_factory=list)
+    train: list[Measures] = field(default_factory=list)
+    holdout: list[Measures] = field(default_factory=list)
+    ensemble: list[Measures] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """The rows of a study and the number of seeds asked for."""
+
+    study: Study
+    rows: tuple[Row, ...]
+
+
+def spread(values: list[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation (divisor n - 1); None where there is a single value.
+
+    >>> spread([1.0, 2.0, 3.0]), spread([2.0])
+    ((2.0, 1.0), (2.0, None))
+    """
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def load_results(name: str, runs: Path) -> Results:
+    """Gather what is finished of a study that was written down, without loading its data or running a network.
+
+    Errors: ``ValueError`` with the nearest names; ``storage.Damaged``.
+    """
+    written = load_study(name, runs)
+    study = written.study
+    models = {
+        (number, seed): models_of(lineage, seed, written.fingerprints[number], written.precision, runs)
+        for number, lineage in enumerate(study.lineages)
+        for seed in study.seeds
+    }
+    return results(study, models, written.num_classes)
+
+
+def results(study: Study, models: dict[tuple[int, int], tuple[Model, ...]], num_classes: tuple[int, ...]) -> Results:
+    """Gather what is finished; ``models`` by (place of the lineage, seed), ``num_classes`` by lineage."""
+    rows = []
+    for number, lineage in enumerate(study.lineages):
+        scores = expected_scores(lineage, num_classes[number])
+        lines = {seed: models[number, seed] for seed in study.seeds}
+        kept: dict[int, list[Tensor]] = {seed: [] for seed in study.seeds}
+        for place, generation in enumerate(lineage.generations):
+            row = Row(
+                lineage=lineage.name,
+                place=place,
+                generation=generation.name,
+                model=generation.model,
+                expected=scores[place],
+                models=tuple(line[place] for line in lines.values()),
+            )
+            for seed, line in lines.items():
+                if not line[place].finished:
+                    continue
+                evaluation = line[place].evaluation()
+                row.test.append(evaluation["test"])
+                row.train.append(evaluation["train"])
+                if "holdout" in evaluation:
+                    row.holdout.append(evaluation["holdout"])
+                predictions = line[place].predictions()
+                kept[seed].append(predictions["test"])
+                if place > 0 and len(kept[seed]) == place + 1:
+                    row.ensemble.append(measure(ensemble(kept[seed]), predictions["test_labels"]))
+            rows.append(row)
+    return Results(study=study, rows=tuple(rows))

@@ -1,0 +1,253 @@
+"""Run a study: here, in this process or in one process a seed, side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from tutelage import storage
+from tutelage.config import data_folder
+from tutelage.data import Splits
+from tutelage.data.load import load
+from tutelage.engine import Engine, available_cores, has_cuda, keep_freed_memory
+from tutelage.lineage import Lineage, Progress, Stopped, models_of, train
+from tutelage.study.values import Study, Written, write_study
+from tutelage.training import NotFinite
+
+_BAD_INPUT = (ValueError, TypeError, storage.InUse, NotFinite, OSError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What a running study tells, in plain values that cross between processes.
+
+    ``phase`` is ``kept``, ``training``, ``measuring`` or ``finished`` (see ``lineage.Progress``), and for a whole
+    seed ``warning``, ``failed`` or ``stopped``, with ``text``.
+    """
+
+    seed: int
+    phase: str
+    lineage: str = ""
+    generation: str = ""
+    place: int = 0
+    generations: int = 0
+    step: int = 0
+    steps: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    loss: float | None = None
+    top1: float | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What to run on; ``None`` threads divides the cores among the seeds that run side by side."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int | None = None
+    processes: int = 1
+
+    @classmethod
+    def divided(
+        cls, seeds: int, device: str = "auto", precision: str = "auto", threads: int | None = None
+    ) -> Machine:
+        """Run seeds side by side on a CPU, the cores divided among them; one after the other on a GPU.
+
+        >>> Machine.divided(seeds=1, device="cpu").processes
+        1
+        """
+        on_cpu = device == "cpu" or (device == "auto" and not has_cuda())
+        processes = min(seeds, available_cores()) if on_cpu else 1
+        if threads is None and processes > 1:
+            threads = available_cores() // processes
+        return cls(device=device, precision=precision, threads=threads, processes=processes)
+
+    def engine(self) -> Engine:
+        """Resolve it in this process."""
+        return Engine.choose(self.device, self.precision, self.threads)
+
+    def describe(self, seeds: int) -> str:
+        """One line on how it runs."""
+        many = f"{seeds} seeds, {min(self.processes, seeds)} side by side" if seeds > 1 else "1 seed"
+        return f"{many}, on {self.engine()}"
+
+
+def run(
+    study: Study,
+    *,
+    runs: Path,
+    machine: Machine = Machine(),
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Train all that is missing; yields events. A seed that fails leaves the others running.
+
+    Errors: before anything is trained, ``ValueError`` for what does not fit; in this process, ``Stopped``.
+    """
+    engine = machine.engine()
+    loaded = load_all(study)
+    for lineage, splits in zip(study.lineages, loaded, strict=True):
+        lineage.check(splits)
+    runs.mkdir(parents=True, exist_ok=True)
+    written = Written(
+        study=study,
+        precision=engine.precision,
+        fingerprints=tuple(splits.fingerprint for splits in loaded),
+        num_classes=tuple(splits.facts.num_classes for splits in loaded),
+    )
+    write_study(written, runs)
+    waiting = [seed for seed in study.seeds if not _all_finished(written, seed, runs)]
+    aside = waiting if machine.processes > 1 and len(waiting) > 1 else []
+    for seed in study.seeds:
+        if seed in aside:
+            continue
+        with _reported(seed) as failures:
+            yield from _run_seed(study, seed, loaded, runs, engine, should_stop)
+        yield from failures
+    if aside:
+        del loaded
+        yield from _run_processes(study, aside, runs, machine, should_stop)
+
+
+def _all_finished(written: Written, seed: int, runs: Path) -> bool:
+    return all(
+        model.finished
+        for lineage, fingerprint in zip(written.study.lineages, written.fingerprints, strict=True)
+        for model in models_of(lineage, seed, fingerprint, written.precision, runs)
+    )
+
+
+def load_all(study: Study) -> list[Splits]:
+    """The data of each lineage; equal descriptions are loaded once."""
+    found = {lineage.data: None for lineage in study.lineages}
+    sets = {data: load(data, data_folder()) for data in found}
+    return [sets[lineage.data] for lineage in study.lineages]
+
+
+@contextlib.contextmanager
+def _reported(seed: int) -> Iterator[list[Event]]:
+    """Turn a fault that the user can act on into an event, so that it ends one seed and not the study."""
+    events: list[Event] = []
+    try:
+        yield events
+    except Stopped:
+        raise
+    except _BAD_INPUT as error:
+        events.append(Event(seed=seed, phase="failed", text=f"{error}"))
+
+
+def _run_seed(
+    study: Study,
+    seed: int,
+    loaded: list[Splits],
+    runs: Path,
+    engine: Engine,
+    should_stop: Callable[[], bool],
+) -> Iterator[Event]:
+    for lineage, splits in zip(study.lineages, loaded, strict=True):
+        warnings: list[str] = []
+        for progress in train(
+            lineage, seed, splits, runs=runs, engine=engine, should_stop=should_stop, warn=warnings.append
+        ):
+            while warnings:
+                yield Event(seed=seed, phase="warning", text=warnings.pop(0))
+            yield _event(lineage, seed, progress)
+
+
+def _event(lineage: Lineage, seed: int, progress: Progress) -> Event:
+    record = progress.record
+    done = progress.phase in ("kept", "finished")
+    return Event(
+        seed=seed,
+        phase=progress.phase,
+        lineage=lineage.name,
+        generation=progress.generation.name,
+        place=progress.place,
+        generations=len(lineage.generations),
+        step=record.step if record else 0,
+        steps=record.steps if record else 0,
+        images=record.images if record else 0,
+        seconds=progress.seconds,
+        loss=record.metrics["loss"] if record and record.metrics else None,
+        top1=progress.model.evaluation()["test"]["top1"] if done else None,
+    )
+
+
+def _run_processes(study: Study, runs: Path, machine: Machine, should_stop: Callable[[], bool]) -> Iterator[Event]:
+    context = multiprocessing.get_context("spawn")
+    spawned: Callable[..., multiprocessing.process.BaseProcess] = context.Process
+    waiting = list(seeds)
+    living: dict[Connection, tuple[int, multiprocessing.process.BaseProcess]] = {}
+    stopped = False
+    try:
+        while waiting or living:
+            while waiting and len(living) < machine.processes and not stopped:
+                seed = waiting.pop(0)
+                here, there = context.Pipe(duplex=False)
+                process = spawned(target=_work, args=(study, seed, runs, machine, there, os.getpid()))
+                process.start()
+                there.close()
+                living[here] = (seed, process)
+            if should_stop() and not stopped:
+                stopped, waiting = True, []
+                for _, process in living.values():
+                    process.terminate()
+            for pipe in wait(list(living), timeout=0.2):
+                assert isinstance(pipe, Connection)
+                seed, process = living[pipe]
+                try:
+                    yield pipe.recv()
+                except EOFError:
+                    process.join()
+                    del living[pipe]
+                    code = process.exitcode
+                    if code not in (0, 75):
+                        text = f"its process ended with {f'signal {-code}' if code and code < 0 else f'code {code}'}"
+                        yield Event(seed=seed, phase="failed", text=text)
+    finally:
+        for _, process in living.values():
+            process.terminate()
+            process.join(10)
+    if stopped:
+        raise Stopped("stopped")
+
+
+def _work(study: Study, seed: int, runs: Path, machine: Machine, pipe: Connection, parent: int) -> None:
+    """The body of one seed's process; it ends with its parent, however that ends."""
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent has it too, and decides
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    keep_freed_memory()
+    code = 0
+    try:
+        engine = machine.engine()
+        loaded = load_all(study)
+        with _reported(seed) as failures:
+            for event in _run_seed(study, seed, loaded, runs, engine, lambda: asked or os.getppid() != parent):
+                pipe.send(event)
+        for event in failures:
+            pipe.send(event)
+    except Stopped as stop:
+        pipe.send(Event(seed=seed, phase="stopped", text=str(stop)))
+        code = 75
+    except Exception:
+        pipe.send(Event(seed=seed, phase="failed", text=traceback.format_exc()))
+    pipe.close()
+    sys.exit(code)
