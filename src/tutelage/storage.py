@@ -103,9 +103,14 @@ def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     >>> load(tensor_bytes({"x": torch.eye(2)}))["x"].tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
+    import torch
     from safetensors.torch import save
 
-    return bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+    # Copies, since safetensors refuses tensors that share memory (tied weights).
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    return bytes(save(copies))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

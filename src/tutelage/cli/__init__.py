@@ -27,7 +27,7 @@ def command(argv: list[str]) -> int:
         return dispatch(argv)
     except CycloptsError as error:
         return _complain(str(error), MISTAKE)
-    except (ValueError, TypeError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+    except (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         if os.environ.get("TUTELAGE_TRACEBACK"):
             raise
         return _complain(str(error), MISTAKE)

@@ -82,9 +82,8 @@ def _study(study: Any, runs: Path, machine: Any) -> int:
 
     keep_freed_memory()
     asked = _stop_flag()
-    print(f"{study.name}: {machine.describe(len(study.seeds))}", file=sys.stderr)
     try:
-        failed = follow(run(study, runs=runs, machine=machine, should_stop=asked), study)
+        failed = follow(run(study, runs=runs, machine=machine, should_stop=asked), study, machine)
     except Stopped as stop:
         print(f"{stop}; the same command continues from there", file=sys.stderr)
         return STOPPED

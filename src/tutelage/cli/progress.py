@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tutelage.study import Event, Study
+from tutelage.study import Event, Machine, Study
 
 
-def follow(events: Iterable[Event], study: Study) -> int:
+def follow(events: Iterator[Event], study: Study, machine: Machine) -> int:
     """Show a study's events; returns the number of seeds that failed."""
-    if sys.stderr.isatty():
-        return _bars(events, study)
-    return _lines(events)
+    first = next(events, None)  # whatever is wrong with the request is raised here, before a word is said
+    print(f"{study.name}: {machine.describe(len(study.seeds))}", file=sys.stderr, flush=True)
+    events = itertools.chain([] if first is None else [first], events)
+    return _bars(events, study) if sys.stderr.isatty() else _lines(events)
 
 
 def _said(event: Event) -> str | None:

@@ -72,7 +72,7 @@ def _checked_name(member: tarfile.TarInfo) -> str:
     return str(path)
 
 
-def read_folder(folder: Path, wanted: Collection[str], where: str) -> Iterator[tuple[str, bytes]]:
+def read_unpacked(folder: Path, wanted: Collection[str], where: str) -> Iterator[tuple[str, bytes]]:
     """Yield the same from a folder into which somebody has unpacked the archive.
 
     Errors: ``ValueError``, with ``where``, for a file that is missing, is no plain file, or is larger than allowed.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tutelage import storage
 from tutelage.config import unknown
-from tutelage.data.archive import MAX_TOTAL, read_folder, read_members
+from tutelage.data.archive import MAX_TOTAL, read_members, read_unpacked
 from tutelage.data.dataset import Dataset, Splits
 from tutelage.data.download import fetched
 from tutelage.data.labels import checked_labels, text
@@ -43,8 +43,9 @@ def import_archive(name: str, archive: Path, root: Path) -> Path:
     layout, folder = _layout(name), root / name
     if archive.is_dir():
         with storage.lock(folder, wait=_WAIT):
-            members = read_folder(archive, _members(layout), where=str(archive))
-            return _keep(layout, members, folder, {"file": archive.name, "sha256": None, "official": False})
+            members = read_unpacked(archive, _members(layout), where=str(archive))
+            source = {"file": text(archive.resolve().name), "sha256": None, "official": False}
+            return _keep(layout, members, folder, source)
     if not archive.is_file():
         raise ValueError(f"there is no file or folder {str(archive)!r} to import {name} from")
     with archive.open("rb") as file, storage.lock(folder, wait=_WAIT):
@@ -172,7 +173,9 @@ def _blank(layout: Layout, device: str = "cpu") -> dict[str, Tensor]:
 def _check_names(layout: Layout, entries: dict[str, object], where: str) -> None:
     pairs = [(layout.label_names, layout.facts.class_names), (layout.coarse_names, layout.facts.coarse_names)]
     for entry, expected in pairs:
-        if entry and entries.get(entry) != list(expected):
+        values = entries.get(entry)
+        are_texts = isinstance(values, list) and all(isinstance(value, str) for value in values)
+        if entry and not (are_texts and values == list(expected)):
             raise ValueError(f"{where}: its {entry} are not the {len(expected)} official ones in their order")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import ssl
 import tempfile
 import urllib.error
 import urllib.request
@@ -71,7 +72,13 @@ def fetched(url: str, md5: str, folder: Path, limit: int) -> Iterator[IO[bytes]]
                         raise ValueError(f"{url} sends more than the {limit} bytes allowed: refused")
                     digest.update(block)
                     file.write(block)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        except (
+            urllib.error.URLError,
+            http.client.HTTPException,
+            TimeoutError,
+            ConnectionError,
+            ssl.SSLError,
+        ) as error:
             raise ConnectionError(f"{url} cannot be downloaded: {error}") from None
         if announced.isdigit() and size != int(announced):
             raise ConnectionError(f"{url} ended early: {size} of {announced} bytes")

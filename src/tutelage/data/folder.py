@@ -7,6 +7,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,9 +75,9 @@ def _cut(root: Path, listing: Listing) -> Splits:
         raise ValueError(
             f"{str(root)!r} has {len(files)} images, too few to cut a test set from for {len(listing)} classes"
         )
-    whole = _read(files, *_common(root, [path for path, _ in files]))
-    kept, cut = stratified(whole.labels, len(listing), left, TEST)
-    train, test = whole.subset(kept), whole.subset(cut)
+    channels, size = _common(root, [path for path, _ in files])
+    rows = stratified(torch.tensor([label for _, label in files]), len(listing), left, TEST)
+    train, test = (replace(_read([files[row] for row in part], channels, size), ids=part) for part in rows)
     return finished(_facts(listing, train, test), train, test)
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+MAX_CLASSES = 1_000_000  # where nothing says how many there are
+
 
 def array(values: object) -> np.ndarray:
     """A NumPy array of a tensor, an array or nested lists; not copied where it need not be.
@@ -16,8 +18,8 @@ def array(values: object) -> np.ndarray:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
-def checked_labels(labels: object, where: str, num_classes: int | None = None) -> Tensor:
-    """Labels as int64 ``[N]``, each from 0 to ``num_classes - 1`` (from 0 where ``num_classes`` is not known yet).
+def checked_labels(labels: object, where: str, num_classes: int = MAX_CLASSES) -> Tensor:
+    """Labels as int64 ``[N]``, each from 0 to ``num_classes - 1``.
 
     Errors: ``ValueError`` with ``where``, how many labels are wrong and the first of them. (-100 is what torch's
     losses skip without a word, so it is refused like any other negative label.)
@@ -34,11 +36,11 @@ def checked_labels(labels: object, where: str, num_classes: int | None = None) -
         raise ValueError(f"{where}: expected one label per image, shape [N], not shape {list(values.shape)}")
     if values.dtype.kind not in "iu":
         raise ValueError(f"{where}: labels must be integers, not {values.dtype}: {_listed(values, range(3))}")
-    wrong = np.flatnonzero((values < 0) | (values >= (2**31 if num_classes is None else num_classes)))
+    wrong = np.flatnonzero((values < 0) | (values >= num_classes))
     if wrong.size:
-        wanted = "0 or more" if num_classes is None else f"from 0 to {num_classes - 1}"
         raise ValueError(
-            f"{where}: {wrong.size} of {values.size} labels are not {wanted}: {_listed(values, wrong[:3])}"
+            f"{where}: {wrong.size} of {values.size} labels are not from 0 to {num_classes - 1}: "
+            f"{_listed(values, wrong[:3])}"
         )
     return torch.from_numpy(values.astype(np.int64))
 

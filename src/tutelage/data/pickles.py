@@ -122,7 +122,7 @@ def _step(name: str, argument: object, stack: list[object], marks: list[int], me
         stack.append(_global(str(argument).replace(" ", ".", 1)))
     elif name == "STACK_GLOBAL":
         module, attribute = _pop(stack, len(stack) - 2)
-        stack.append(_global(f"{module}.{attribute}"))
+        stack.append(_global(f"{_expect(str, module)}.{_expect(str, attribute)}"))
     elif name == "REDUCE":
         called, arguments = _pop(stack, len(stack) - 2)
         stack.append(_called(called, _expect(tuple, arguments)))

@@ -102,6 +102,8 @@ def narrow(whole: Splits, train_size: int | None, holdout: int) -> Splits:
     """
     facts = narrowed(whole.facts, train_size, holdout)
     train, held = whole.train, whole.holdout
+    if facts.train_size == len(train):
+        return whole
     if train_size is not None and train_size < len(train):
         train = train.subset(stratified(train.labels, facts.num_classes, train_size, TRAIN_SIZE)[0])
     if holdout:

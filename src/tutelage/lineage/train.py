@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ from tutelage.lineage.values import Generation, Lineage, generation_seed
 from tutelage.models.build import build
 from tutelage.teachers import Committee, NetworkTeacher
 from tutelage.training import NotFinite, Record, State, Teacher, fit
+
+CHECKPOINT_SECONDS = float(os.environ.get("TUTELAGE_CHECKPOINT_SECONDS", "30"))
+"""How much training a kill may cost, at the most."""
 
 
 class Stopped(Exception):
@@ -93,7 +97,7 @@ def train(
     engine: Engine,
     should_stop: Callable[[], bool] = lambda: False,
     warn: Callable[[str], None] = print,
-    checkpoint_seconds: float = 30.0,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Iterator[Progress]:
     """Train what is missing of a lineage, in order; yields :class:`Progress` all the while.
 

@@ -13,6 +13,8 @@ def labels_only() -> Objective:
 
     >>> print(labels_only())
     H(labels, student)
+
+    Source: none needed.
     """
     return Objective((Match(name="labels", target=Labels(), distance=functional.cross_entropy),))
 

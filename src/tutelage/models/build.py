@@ -45,7 +45,7 @@ def build(name: str, num_classes: int, in_channels: int, seed: int | None = None
 
     A user's function is called with ``num_classes`` and ``in_channels``, as far as it takes them.
 
-    Errors: ``ValueError`` for an unknown name; ``TypeError`` where the function does not return a module.
+    Errors: ``ValueError`` for an unknown name, or a function that does not return a module.
 
     >>> build("resnet8", num_classes=10, in_channels=1, seed=0)(torch.zeros(2, 1, 8, 8)).shape
     torch.Size([2, 10])
@@ -60,7 +60,7 @@ def build(name: str, num_classes: int, in_channels: int, seed: int | None = None
             torch.manual_seed(seed)
         network = function(**offered)
     if not isinstance(network, nn.Module):
-        raise TypeError(f"model {name!r} must return a torch.nn.Module, not {type(network).__name__}")
+        raise ValueError(f"model {name!r} must return a torch.nn.Module, not {type(network).__name__}")
     return network
 
 

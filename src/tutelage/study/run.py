@@ -23,7 +23,7 @@ from tutelage.lineage import Lineage, Progress, Stopped, models_of, train
 from tutelage.study.values import Study, Written, write_study
 from tutelage.training import NotFinite
 
-_BAD_INPUT = (ValueError, TypeError, storage.InUse, NotFinite, OSError)
+_BAD_INPUT = (ValueError, storage.InUse, NotFinite, OSError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +183,9 @@ def _event(lineage: Lineage, seed: int, progress: Progress) -> Event:
     )
 
 
-def _run_processes(study: Study, runs: Path, machine: Machine, should_stop: Callable[[], bool]) -> Iterator[Event]:
+def _run_processes(
+    study: Study, seeds: list[int], runs: Path, machine: Machine, should_stop: Callable[[], bool]
+) -> Iterator[Event]:
     context = multiprocessing.get_context("spawn")
     spawned: Callable[..., multiprocessing.process.BaseProcess] = context.Process
     waiting = list(seeds)
@@ -219,7 +221,7 @@ def _run_processes(study: Study, runs: Path, machine: Machine, should_stop: Call
             process.terminate()
             process.join(10)
     if stopped:
-        raise Stopped("stopped")
+        raise Stopped("stopped, with every seed saved")
 
 
 def _work(study: Study, seed: int, runs: Path, machine: Machine, pipe: Connection, parent: int) -> None:

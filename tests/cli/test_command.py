@@ -1,0 +1,160 @@
+"""The command as a user meets it: what it says, what it refuses, and with which exit code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import Command
+
+QUICK = ("--epochs", "2", "--threads", "1")
+
+
+def test_explain_prints_the_objectives_and_the_expected_scores(tutelage: Command) -> None:
+    done = tutelage("explain", "tolerant", "--primary", "0.6", "--teacher-weight", "0.6")
+    assert done.returncode == 0, done.stderr
+    assert "eta = 0.571429, k = 5" in done.stdout
+    assert "0.428571 H(labels, student) + 0.571429 D_5(student)" in done.stdout
+    assert "0.4 H(labels, student) + 0.6 KL(teacher ‖ student)" in done.stdout
+    found = re.findall(r"expected score of the labelled class ([\d.]+)", done.stdout)
+    assert found == ["0.6", "0.76", "0.856", "0.9136", "0.94816", "0.968896"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "tolerent"), "unknown recipe 'tolerent': did you mean tolerant?"),
+        (("explain", "tolerent"), "unknown recipe 'tolerent': did you mean tolerant?"),
+        (("run", "baseline", "--model", "resnet21"), "unknown model 'resnet21': did you mean resnet"),
+        (("run", "baseline", "--data", "cifar101"), "unknown dataset 'cifar101': did you mean cifar10 or cifar100"),
+        (("run", "tolerant", "--primry", "0.5"), "Unknown option: --primry. Did you mean --primary?"),
+        (("run", "tolerant", "--primary", "1.5"), "1.5"),
+        (("run", "tolerant", "--primary", "high"), 'unable to convert "high" into float'),
+        (("run", "tolerant", "--teacher-weight", "0.6", "0.5"), "teacher_weight takes one number, or one"),
+        (("run", "baseline", "--epochs", "0"), "epochs must be at least 1, not 0"),
+        (("run", "baseline", "--seeds", "0", "0"), "seeds, each once"),
+        (("run", "baseline", "--device", "gpu"), "device 'gpu'"),
+        (("run", "baseline", "--threads", "0"), "threads must be at least 1"),
+        (("run", "baseline", "--train-size", "5"), "5"),
+        (("run", "baseline", "--model", "no.such.module:net"), "no module 'no.such.module'"),
+        (("run", "baseline", "--model", "nowhere.py:net"), "no file 'nowhere.py'"),
+        (("run", "baseline", "--data", "cifar100"), "tutelage data"),
+        (("run",), "needs a recipe: baseline"),
+        (("list", "recepies"), "recepies"),
+        (("show", "nothing"), "no run named 'nothing'"),
+        (("frobnicate",), "frobnicate"),
+        (("data", "import", "cifar11", "x.tar.gz"), "cifar10"),
+        (("data", "import", "cifar10", "x.tar.gz"), "x.tar.gz"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    tutelage: Command, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    done = tutelage(*words)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+    assert not (tmp_path / "runs").exists()
+
+
+def test_run_show_and_run_again(tutelage: Command, tmp_path: Path) -> None:
+    words = ("run", "tolerant", "--generations", "1", "--seeds", "0", "1", *QUICK)
+    first = tutelage(*words)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr.count("trained in") == 4
+    assert "patriarch" in first.stdout
+    assert "generation 1" in first.stdout
+    assert re.search(r"\d+\.\d\d ± \d+\.\d\d", first.stdout)
+    assert str(tmp_path / "runs" / "models") in first.stdout
+
+    again = tutelage(*words)
+    assert again.returncode == 0
+    assert "trained in" not in again.stderr
+    assert again.stderr.count("found trained") == 4
+    assert again.stdout == first.stdout
+
+    name = tutelage("list", "runs").stdout.split()[-1]
+    assert tutelage("show", name).stdout == first.stdout
+    assert "did you mean" in tutelage("show", name + "x").stderr
+
+
+def test_a_shared_generation_is_trained_once(tutelage: Command) -> None:
+    assert tutelage("run", "baseline", *QUICK).returncode == 0
+    done = tutelage("run", "born_again", "--generations", "1", *QUICK)
+    assert "seed 0, first: found trained" in done.stderr
+    assert "seed 0, born again 1: trained in" in done.stderr
+
+
+def test_a_recipe_and_a_network_of_ones_own(tutelage: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "from tutelage.methods.hinton import labels_only\n"
+        "from tutelage.recipes import Setting\n"
+        "def net(num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))\n"
+        "def recipe(setting: Setting = Setting(), *, wide: int = 3):\n"
+        '    """Mine.\n\n    Args:\n        wide: How wide.\n    """\n'
+        "    return setting.lineage('mine', setting.generation(f'wide {wide}', labels_only(), model='mine.py:net'))\n"
+    )
+    done = tutelage("run", "mine.py:recipe", "--wide", "4", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "wide 4" in done.stdout
+    assert "How wide." in tutelage("run", "mine.py:recipe", "--help").stdout
+    assert tutelage("run", "baseline", "--model", "mine.py:net", *QUICK).returncode == 0
+
+
+def test_a_network_of_the_wrong_size_is_refused_before_training(tutelage: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))\n"
+    )
+    done = tutelage("run", "distill", "--teacher", "mine.py:net", *QUICK)
+    assert done.returncode == 2
+    assert "gives scores of shape [2, 7] for 2 images; the data has 10 classes: expected [2, 10]" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_loss_that_explodes_fails_that_seed_and_leaves_nothing_behind(tutelage: Command, tmp_path: Path) -> None:
+    done = tutelage("run", "baseline", "--lr", "1e20", *QUICK)
+    assert done.returncode == 1
+    assert "seed 0 failed: the loss is" in done.stderr
+    assert "this step was not taken" in done.stderr
+    assert not list((tmp_path / "runs").rglob("weights.safetensors"))
+
+
+def test_a_folder_of_images(tutelage: Command, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for label, name in enumerate(("cats", "dogs <b>")):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = generator.integers(0, 100, (16, 16, 3), dtype=np.uint8) + np.uint8(100 * label)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{number}.png")
+    done = tutelage("run", "baseline", "--data", "pets", "--model", "resnet8", *QUICK)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "pets" / "cats" / "notes.png").write_text("not an image")
+    done = tutelage("run", "baseline", "--data", "pets", "--model", "resnet8", *QUICK)
+    assert done.returncode == 2
+    assert "notes.png" in done.stderr
+
+
+def test_an_npz_with_a_label_out_of_range(tutelage: Command, tmp_path: Path) -> None:
+    images, labels = np.zeros((6, 8, 8), dtype=np.uint8), np.array([0, 1, 0, 1, 0, -100])
+    arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels % 2}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    done = tutelage("run", "baseline", "--data", "mine.npz", *QUICK)
+    assert done.returncode == 2
+    assert "-100" in done.stderr
+
+
+def test_help_says_what_there_is(tutelage: Command) -> None:
+    top = tutelage("--help").stdout
+    assert all(word in top for word in ("run", "explain", "list", "show", "data"))
+    options = tutelage("run", "tolerant", "--help").stdout
+    assert all(f"--{word}" in options for word in ("model", "data", "epochs", "primary", "k", "seeds", "threads"))
+    assert "None" not in options
+    everything = tutelage("list").stdout
+    assert all(word in everything for word in ("tolerant", "distillation", "resnet20", "digits"))

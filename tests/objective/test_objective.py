@@ -1,0 +1,329 @@
+"""Objectives and their terms: what they refuse, how they add up, how they compose and how they read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.functional.inputs import gradient, random_labels, random_logits, repeatable, seeds, temperatures
+from tutelage import functional
+from tutelage.functional import hash_ints
+from tutelage.methods.born_again import Permuted, TeacherConfidence
+from tutelage.methods.hinton import distillation
+from tutelage.methods.preparing_lessons import FocalTemperature, Shifted, Smoothed, StudentMaxTemperature
+from tutelage.methods.teacher_free import OfficialVirtualTeacher, VirtualTeacher
+from tutelage.objective import (
+    ConfidencePenalty,
+    Constant,
+    Labels,
+    Match,
+    Objective,
+    Scalar,
+    ScoreDifference,
+    Signals,
+    Target,
+    TeacherProbs,
+    Term,
+    beside_labels,
+    number,
+)
+
+LABELS = Match(name="labels", target=Labels(), distance=functional.cross_entropy)
+TEACHER = Match(name="teacher", target=TeacherProbs(), temperature=Constant(4.0), weight=Constant(0.9))
+TERMS: tuple[Term, ...] = (LABELS, TEACHER, ScoreDifference(weight=0.5, k=3), ConfidencePenalty(weight=0.1))
+
+
+def batch(seed: int = 0, rows: int = 5, classes: int = 6) -> Signals:
+    return Signals(
+        student_logits=random_logits(seed, rows, classes).requires_grad_(),
+        labels=random_labels(seed + 1, rows, classes),
+        teacher_logits=random_logits(seed + 2, rows, classes),
+        keys=hash_ints(seed, torch.arange(rows)),
+    )
+
+
+def row(signals: Signals, place: int) -> Signals:
+    assert signals.keys is not None
+    here = slice(place, place + 1)
+    return Signals(
+        student_logits=signals.student_logits[here],
+        labels=signals.labels[here],
+        teacher_logits=signals.from_teacher()[here],
+        keys=signals.keys[here],
+    )
+
+
+@dataclass(frozen=True)
+class Given:
+    """A scalar that is whatever a user's code makes of it."""
+
+    value: Tensor
+    needs_teacher = False
+
+    def __call__(self, signals: Signals) -> Tensor:
+        return self.value
+
+    def formula(self) -> str:
+        return "given"
+
+
+@dataclass(frozen=True)
+class Self:
+    """A target, temperature and weight that all depend on the student, for want of a stop of their own."""
+
+    needs_teacher = False
+
+    def __call__(self, signals: Signals, temperature: float | Tensor | None = None) -> Tensor:
+        if temperature is None:
+            return 1 + signals.student_logits.square().sum(1)
+        return functional.soften(signals.student_logits.roll(1, 1), temperature)
+
+    def formula(self, temperature: str = "") -> str:
+        return "self"
+
+
+def test_an_objective_needs_terms_of_different_names() -> None:
+    with pytest.raises(ValueError, match="at least one term"):
+        Objective(())
+    with pytest.raises(ValueError, match="different names, not labels, teacher, labels"):
+        Objective((LABELS, TEACHER, replace(LABELS, weight=Constant(2.0))))
+
+
+def test_terms_are_kept_in_order_as_a_tuple() -> None:
+    objective = Objective([TEACHER, LABELS])  # type: ignore[arg-type]  # a list is taken as well
+    assert objective.terms == (TEACHER, LABELS)
+    assert objective == Objective((TEACHER, LABELS))
+    assert list(objective(batch()).parts) == ["teacher", "labels"]
+
+
+def test_the_mean_is_taken_once_over_the_batch() -> None:
+    signals = batch()
+    loss = Objective(TERMS)(signals)
+    for term in TERMS:
+        values = term(signals)
+        assert values.shape == (5,)
+        assert torch.equal(loss.parts[term.name], values.mean())
+    torch.testing.assert_close(loss.total, torch.stack([term(signals) for term in TERMS]).sum(0).mean())
+
+
+@repeatable
+@given(seeds, st.lists(st.floats(-3.0, 3.0), min_size=4, max_size=4))
+def test_losses_are_linear_in_the_weights(seed: int, weights: list[float]) -> None:
+    signals = batch(seed)
+    label, teacher, tolerance, penalty = weights
+    total = Objective(
+        (
+            replace(LABELS, weight=Constant(label)),
+            replace(TEACHER, weight=Constant(teacher)),
+            ScoreDifference(weight=tolerance, k=3),
+            ConfidencePenalty(weight=penalty),
+        )
+    )(signals).total
+    units = (
+        LABELS,
+        replace(TEACHER, weight=Constant(1.0)),
+        ScoreDifference(weight=1, k=3),
+        ConfidencePenalty(weight=1),
+    )
+    alone = [Objective((term,))(signals).total for term in units]
+    torch.testing.assert_close(total, torch.stack([w * a for w, a in zip(weights, alone, strict=True)]).sum())
+
+
+@repeatable
+@given(seeds, st.lists(st.floats(0.5, 20.0), min_size=5, max_size=5))
+def test_each_sample_may_have_a_temperature_and_a_weight_of_its_own(seed: int, values: list[float]) -> None:
+    signals = batch(seed)
+    scalars = torch.tensor(values, dtype=torch.float64)
+    for target in (TeacherProbs(), Labels(smoothing=0.1), VirtualTeacher(), Shifted(of=Permuted())):
+        match = Match(name="m", target=target, temperature=Given(scalars), weight=Given(scalars.flip(0)))
+        alone = [
+            replace(match, temperature=Constant(values[i]), weight=Constant(values[4 - i]))(row(signals, i))
+            for i in range(5)
+        ]
+        torch.testing.assert_close(match(signals), torch.cat(alone))
+
+
+@repeatable
+@given(seeds, temperatures, st.sampled_from([0.0, 1.0, 2.0]))
+def test_the_power_of_the_temperature_is_the_callers(seed: int, temperature: float, power: float) -> None:
+    signals = batch(seed)
+    match = Match(
+        name="m",
+        target=TeacherProbs(),
+        temperature=Constant(temperature),
+        weight=Constant(3),
+        temperature_power=power,
+    )
+    target = functional.soften(signals.from_teacher(), temperature)
+    expected = 3 * temperature**power * functional.kl_divergence(target, signals.student_logits, temperature)
+    torch.testing.assert_close(match(signals), expected)
+
+
+@pytest.mark.parametrize("shape", [(5, 1), (1,), (1, 5), (6,), (5, 5)])
+@pytest.mark.parametrize("part", ["temperature", "weight"])
+def test_a_scalar_is_one_number_or_one_a_sample(part: str, shape: tuple[int, ...]) -> None:
+    match = replace(TEACHER, **{part: Given(torch.ones(shape, dtype=torch.float64))})
+    with pytest.raises(ValueError, match=re.escape(str(list(shape)))):
+        Objective((match,))(batch())
+
+
+@pytest.mark.parametrize("part", ["temperature", "weight"])
+def test_one_number_may_be_a_tensor(part: str) -> None:
+    match = replace(TEACHER, **{part: Given(torch.tensor(2.0))})
+    plain = replace(TEACHER, **{part: Constant(2.0)})
+    torch.testing.assert_close(match(batch()), plain(batch()))
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "kind"),
+    [
+        ("target", "teacher", "Target"),
+        ("target", Constant(1.0), "Target"),
+        ("temperature", 4.0, "Scalar"),
+        ("weight", 0.9, "Scalar"),
+        ("weight", None, "Scalar"),
+    ],
+)
+def test_a_match_names_the_part_that_does_not_fit(field: str, given: object, kind: str) -> None:
+    if field == "target" and isinstance(given, Constant):
+        given = given.value  # a scalar has all that a target has but the arguments; its number has nothing
+    with pytest.raises(TypeError, match=re.escape(f"{field} of 'teacher' must be a {kind}, not {given!r}")):
+        replace(TEACHER, **{field: given})
+
+
+def test_a_constant_is_a_number() -> None:
+    assert Constant(4) == Constant(4.0)
+    with pytest.raises(TypeError, match="a constant is a number, not '4'"):
+        Constant("4")  # type: ignore[arg-type]  # the mistake under test
+
+
+@pytest.mark.parametrize("k", [1, 0, -3])
+def test_a_score_difference_compares_at_least_two_classes(k: int) -> None:
+    with pytest.raises(ValueError, match=f"not k = {k}"):
+        ScoreDifference(weight=0.5, k=k)
+
+
+def test_only_the_distance_sees_gradients() -> None:
+    signals = batch()
+    own = Self()
+    match = Match(name="m", target=own, temperature=own, weight=own, temperature_power=1.0)
+    frozen = own(signals).detach()
+    target = own(signals, frozen).detach()
+    expected = frozen * frozen * functional.kl_divergence(target, signals.student_logits, frozen)
+    found = match(signals)
+    torch.testing.assert_close(found, expected)
+    student = signals.student_logits
+    torch.testing.assert_close(gradient(found, student), gradient(expected, student))
+
+
+def test_signals_say_which_shapes_do_not_fit() -> None:
+    signals = batch()
+    assert signals.num_classes == 6
+    with pytest.raises(ValueError, match="learns from a teacher, and there is none"):
+        replace(signals, teacher_logits=None).from_teacher()
+    for shape in ((5, 1), (1, 6), (6,), (5, 6, 1)):
+        with pytest.raises(ValueError, match=re.escape(f"{list(shape)}, student logits [5, 6]")):
+            replace(signals, teacher_logits=torch.zeros(shape)).from_teacher()
+
+
+NESTED: dict[str, tuple[Target, bool]] = {
+    "shifted(permuted(teacher@4))": (Shifted(of=Permuted()), True),
+    "permuted(shifted(teacher@4))": (Permuted(of=Shifted()), True),
+    "smoothed(shifted(teacher@4), 0.2)": (Smoothed(of=Shifted(), smoothing=0.2), True),
+    "permuted(virtual(0.9)@4)": (Permuted(of=VirtualTeacher(correct=0.9)), False),
+    "shifted(permuted(labels smoothed by 0.3))": (Shifted(of=Permuted(of=Labels(smoothing=0.3))), False),
+    "smoothed(softmax(virtual(0.99)/20), 0.1)": (Smoothed(of=OfficialVirtualTeacher()), False),
+}
+
+
+@pytest.mark.parametrize("formula", NESTED)
+def test_targets_wrap_targets(formula: str) -> None:
+    target, needs_teacher = NESTED[formula]
+    assert isinstance(target, Target)
+    assert target.formula("@4") == formula
+    assert target.needs_teacher is needs_teacher
+    signals = batch() if needs_teacher else replace(batch(), teacher_logits=None)
+    found = target(signals, 4.0)
+    assert found.shape == (5, 6)
+    torch.testing.assert_close(found.sum(1), torch.ones(5, dtype=torch.float64))
+    match = replace(TEACHER, target=target)
+    assert match.needs_teacher is needs_teacher
+    assert str(Objective((match,))) == f"0.9 4^2 KL({formula} ‖ student@4)"
+    assert Objective((match,))(signals).total.isfinite()
+
+
+def test_a_wrapped_target_is_applied_from_within() -> None:
+    signals = batch(rows=30)
+    shifted, permuted = Shifted(of=Permuted())(signals, 2.0), Permuted(of=Shifted())(signals, 2.0)
+    assert torch.equal(shifted.argmax(1), signals.labels)
+    assert torch.equal(permuted.argmax(1), signals.labels)
+    assert torch.equal(shifted, functional.shift_probabilities(Permuted()(signals, 2.0), signals.labels))
+    assert not torch.equal(shifted, permuted)
+
+
+@pytest.mark.parametrize(
+    ("scalar", "needs_teacher"),
+    [
+        (Constant(1.0), False),
+        (FocalTemperature(), True),
+        (StudentMaxTemperature(), False),
+        (TeacherConfidence(), True),
+    ],
+)
+@pytest.mark.parametrize("part", ["temperature", "weight"])
+def test_whoever_needs_a_teacher_says_so(part: str, scalar: Scalar, needs_teacher: bool) -> None:
+    term = replace(LABELS, **{part: scalar})
+    assert isinstance(scalar, Scalar)
+    assert isinstance(term, Term)
+    assert term.needs_teacher is needs_teacher
+    assert Objective((ScoreDifference(weight=1.0), term)).needs_teacher is needs_teacher
+
+
+@pytest.mark.parametrize(
+    ("terms", "formula"),
+    [
+        (TERMS, "H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4) + 0.5 D_3(student) - 0.1 H(student)"),
+        ((ConfidencePenalty(weight=1.0), LABELS), "-H(student) + H(labels, student)"),
+        ((LABELS, ConfidencePenalty(weight=2, threshold=0.5)), "H(labels, student) + 2 max(0, 0.5 - H(student))"),
+        ((LABELS, replace(TEACHER, weight=Constant(-0.5))), "H(labels, student) - 0.5 4^2 KL(teacher@4 ‖ student@4)"),
+        ((replace(TEACHER, temperature_power=0.0),), "0.9 KL(teacher@4 ‖ student@4)"),
+        ((replace(TEACHER, temperature=Constant(1)),), "0.9 KL(teacher ‖ student)"),
+        ((replace(TEACHER, temperature=Constant(2.5), weight=Constant(1)),), "2.5^2 KL(teacher@2.5 ‖ student@2.5)"),
+        (
+            (replace(TEACHER, weight=Constant(1 / 3), distance=functional.kl_divergence_element_mean),),
+            "0.333333 4^2 1/K KL(teacher@4 ‖ student@4)",
+        ),
+        (
+            (replace(TEACHER, temperature=FocalTemperature(bias=0.5, power=2, normalize="sum", floor=None)),),
+            "0.9 τ^2 KL(teacher@τ ‖ student@τ) with τ = 4 + 0.5(mean w - w), w = (1 - cos)^2/sum",
+        ),
+        (
+            (replace(TEACHER, target=Labels(smoothing=0.1, others_only=True), weight=TeacherConfidence()),),
+            "B·max(teacher)/Σ max(teacher) 4^2 KL(labels smoothed by 0.1 over the others ‖ student@4)",
+        ),
+    ],
+)
+def test_reads_as_a_formula(terms: tuple[Term, ...], formula: str) -> None:
+    assert str(Objective(terms)) == formula
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e6, max_value=1e6))
+@repeatable
+def test_numbers_are_written_to_six_decimals(value: float) -> None:
+    text = number(value)
+    assert abs(float(text) - value) <= 5.1e-7
+    assert not re.search(r"\.\d*0$|\.$", text) or "e" in text
+
+
+def test_beside_labels_leaves_out_labels_of_weight_0() -> None:
+    assert beside_labels(0.0, TEACHER).terms == (TEACHER,)
+    assert [term.name for term in beside_labels(0.1, TEACHER).terms] == ["labels", "teacher"]
+    assert beside_labels(0.1, TEACHER) == distillation(hard_weight=0.1)
+    with pytest.raises(ValueError, match="at least one term"):
+        beside_labels(0.0)
