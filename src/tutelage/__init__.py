@@ -1,1 +1,23 @@
-"""Teacher-student training on PyTorch."""
+"""Teacher-student training on PyTorch: lineages of models that end in a better classifier at the same cost.
+
+``tutelage.run`` and ``tutelage.explain`` are the command's verbs. ``tutelage.functional`` holds the losses and
+imports torch alone; nothing is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tutelage.verbs import explain as explain
+    from tutelage.verbs import run as run
+
+__all__ = ["explain", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from tutelage import verbs
+
+        return getattr(verbs, name)
+    raise AttributeError(f"module 'tutelage' has no attribute {name!r}")

@@ -35,6 +35,7 @@ class RunOptions:
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
         device: cpu, cuda or auto.
         precision: bf16 where the processor multiplies it natively, unless told otherwise.
+        watch_test: Measure the test set after each epoch too; nothing is chosen by it, and the table says so.
         threads: Threads a process; by default the cores are divided among the seeds that run side by side.
     """
 
@@ -43,6 +44,7 @@ class RunOptions:
     device: str = "auto"
     precision: Precision = "auto"
     threads: int | None = None
+    watch_test: bool = False
 
 
 def dispatch(argv: list[str]) -> int:
@@ -70,7 +72,11 @@ def _run_lineage(lineage: Any, options: RunOptions) -> int:
     from tutelage.study import Machine, Study
 
     machine = Machine.divided(len(options.seeds), options.device, options.precision, options.threads)
-    return _study(Study(lineages=(lineage,), seeds=options.seeds), options.runs or runs_folder(), machine)
+    return _study(
+        Study(lineages=(lineage,), seeds=options.seeds, watch_test=options.watch_test),
+        options.runs or runs_folder(),
+        machine,
+    )
 
 
 def _study(study: Any, runs: Path, machine: Any) -> int:

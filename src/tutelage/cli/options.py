@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import types
 from collections.abc import Callable
@@ -10,6 +9,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from cyclopts import App, Group, Parameter
 from docstring_parser import parse
+
+from tutelage.recipes import arguments, call
 
 Command = Callable[[Any, Any], int]
 
@@ -26,36 +27,27 @@ def summary(function: Callable[..., Any]) -> str:
 def recipe_app(verb: str, name: str, recipe: Callable[..., Any], also: type | None, body: Command) -> App:
     """Build the command ``verb name``, whose options are the recipe's arguments and the fields of ``also``.
 
-    A dataclass among the recipe's arguments gives its fields. ``body`` gets the lineage and the ``also`` value.
+    ``body`` gets the lineage and the ``also`` value.
     """
-    groups: dict[str, tuple[type | None, dict[str, inspect.Parameter]]] = {}
-    own = _parameters(recipe, "Recipe options")
-    hints = get_type_hints(recipe)
-    groups[""] = (None, {})
-    for parameter in inspect.signature(recipe).parameters.values():
-        kind = hints.get(parameter.name)
-        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            groups[parameter.name] = (kind, _parameters(kind, "Common options"))
-        else:
-            groups[""][1][parameter.name] = own[parameter.name]
-    if also is not None:
-        groups["*"] = (also, _parameters(also, "Run options"))
-    owners = {option: group for group, (_, options) in groups.items() for option in options}
-    parameters = [parameter for _, options in groups.values() for parameter in options.values()]
+    takers = arguments(recipe)
+    options: dict[str, inspect.Parameter] = {}
+    for taker, owner in takers.items():
+        found = _parameters(owner, "Recipe options" if taker is None else "Common options")
+        options |= {option: parameter for option, parameter in found.items() if option not in takers}
+    extra = _parameters(also, "Run options") if also is not None else {}
+    parameters = [*options.values(), *extra.values()]
 
-    def call(**given: Any) -> int:
-        told: dict[str, dict[str, Any]] = {group: {} for group in groups}
-        for option, value in given.items():
-            told[owners[option]][option] = value
-        extra = also(**told.pop("*")) if also is not None else None
-        arguments = {group: kind(**told.pop(group)) for group, (kind, _) in groups.items() if kind and group in told}
-        return body(recipe(**arguments, **told[""]), extra)
+    def run(**given: Any) -> int:
+        told = (
+            also(**{option: given.pop(option) for option in extra if option in given}) if also is not None else None
+        )
+        return body(call(recipe, **given), told)
 
-    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect.signature
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    call.__doc__ = parse(recipe.__doc__ or "").short_description
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect.signature
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__doc__ = summary(recipe)
     app = App(name=f"tutelage {verb} {name}", version_flags=[], help_on_error=False)
-    app.default(call)
+    app.default(run)
     return app
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tutelage import config, storage
 from tutelage.data import Dataset, Epochs, Normalization, Splits
 from tutelage.engine import Engine
-from tutelage.evaluation import measure, predict
+from tutelage.evaluation import accuracy, measure, predict
 from tutelage.lineage.values import Generation, Lineage, generation_seed
 from tutelage.models.build import build
 from tutelage.teachers import Committee, NetworkTeacher
@@ -98,8 +98,12 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     warn: Callable[[str], None] = print,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    watch_test: bool = False,
 ) -> Iterator[Progress]:
     """Train what is missing of a lineage, in order; yields :class:`Progress` all the while.
+
+    After each epoch the holdout is measured, where there is one; the test set only with ``watch_test``. Nothing is
+    ever chosen by either.
 
     Errors: :class:`Stopped` once ``should_stop`` says so and the moment is saved; ``NotFinite``;
     ``storage.InUse``; ``storage.Damaged`` for a stored model that is not what its manifest says; ``ValueError``,
@@ -116,7 +120,9 @@ def train(
             if model.finished:  # whoever held the lock has just trained it
                 yield Progress(place=place, generation=generation, model=model, phase="kept")
                 continue
-            job = _Job(lineage, place, models, seed, splits, engine, should_stop, warn, checkpoint_seconds)
+            job = _Job(
+                lineage, place, models, seed, splits, engine, should_stop, warn, checkpoint_seconds, watch_test
+            )
             yield from job.run()
 
 
@@ -141,6 +147,7 @@ class _Job:
         should_stop: Callable[[], bool],
         warn: Callable[[str], None],
         checkpoint_seconds: float,
+        watch_test: bool,
     ) -> None:
         self.lineage, self.place, self.models, self.splits, self.engine = lineage, place, models, splits, engine
         self.generation, self.model = lineage.generations[place], models[place]
@@ -148,6 +155,9 @@ class _Job:
         self.seed, self.lineage_seed = generation_seed(seed, place), seed
         self.normalization = Normalization.of(splits.train.images)
         self.history: list[dict[str, float]] = []
+        self.watched = {"test": splits.test} if watch_test else {}
+        if splits.holdout is not None:
+            self.watched["holdout"] = splits.holdout
 
     def run(self) -> Iterator[Progress]:
         began = saved = time.monotonic()
@@ -168,7 +178,7 @@ class _Job:
         ):
             images = record.images
             if record.metrics is not None:
-                self.history.append(record.metrics)
+                self.history.append(record.metrics | self._watch(network))
             yield self._tell("training", record)
             stop = self.should_stop()
             if stop or time.monotonic() - saved > self.checkpoint_seconds:
@@ -228,6 +238,12 @@ class _Job:
             "surroundings.json": storage.json_bytes(_surroundings(self.engine)),
         }
         storage.save_checkpoint(self.model.folder, state.step, files)
+
+    def _watch(self, network: nn.Module) -> dict[str, float]:
+        return {
+            f"{name}/top1": accuracy(predict(network, data.images, self.normalization, self.engine), data.labels)
+            for name, data in self.watched.items()
+        }
 
     def _measure(self, network: nn.Module, final: State) -> dict[str, bytes]:
         def pulse() -> None:

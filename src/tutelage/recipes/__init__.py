@@ -5,13 +5,16 @@ A recipe's arguments are the command's options; ``Setting`` holds those that all
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Callable
+from typing import Any, get_type_hints
 
 from tutelage.config import functions_returning, load_function, unknown
 from tutelage.lineage import Lineage
 from tutelage.recipes.setting import Setting
 
-__all__ = ["Setting", "find", "recipes"]
+__all__ = ["Setting", "arguments", "call", "find", "recipes"]
 
 
 def recipes() -> dict[str, Callable[..., Lineage]]:
@@ -39,3 +42,45 @@ def find(name: str) -> Callable[..., Lineage]:
     if name not in known:
         raise unknown("recipe", name, known, hint="path/to/mine.py:function works too")
     return known[name]
+
+
+def arguments(recipe: Callable[..., Any]) -> dict[str | None, Callable[..., Any]]:
+    """Who takes a recipe's arguments: itself (under None), and each frozen dataclass among them, by its name.
+
+    >>> arguments(find("tolerant"))["setting"].__name__
+    'Setting'
+    """
+    hints = {name: kind for name, kind in get_type_hints(recipe).items() if name != "return"}
+    values: dict[str | None, Callable[..., Any]] = {
+        name: kind for name, kind in hints.items() if isinstance(kind, type) and dataclasses.is_dataclass(kind)
+    }
+    return {None: recipe} | values
+
+
+def call(recipe: str | Callable[..., Lineage], **given: Any) -> Lineage:
+    """Call a recipe with flat arguments, as the command does: those of its ``Setting`` stand beside its own.
+
+    Errors: ``ValueError`` for an argument that nobody takes, with the nearest names.
+
+    >>> call("tolerant", model="resnet14", generations=1).generations[1].model
+    'resnet14'
+    >>> call("tolerant", primry=0.5)
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown argument of tolerant 'primry': did you mean primary?
+    """
+    function = find(recipe) if isinstance(recipe, str) else recipe
+    takers = arguments(function)
+    own: dict[str, Any] = {}
+    known: list[str] = []
+    for name, taker in takers.items():
+        names = [option for option in inspect.signature(taker).parameters if option not in takers]
+        known += names
+        told = {option: given.pop(option) for option in names if option in given}
+        if name is None:
+            own |= told
+        else:
+            own[name] = taker(**told)
+    for option in given:
+        raise unknown(f"argument of {function.__name__}", option, known)
+    return function(**own)

@@ -43,7 +43,7 @@ def table(results: Results) -> Table:
     from rich.table import Table
 
     seeds = len(results.study.seeds)
-    data = results.study.lineages[0].data.name
+    data = results.study.lineages[0].data.name + (" (test set watched)" if results.study.watch_test else "")
     drawn = Table(
         title=f"{results.study.name}: {data}, last epoch, mean ± standard deviation over {seeds} seeds"
         if seeds > 1

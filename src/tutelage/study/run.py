@@ -157,7 +157,14 @@ def _run_seed(
     for lineage, splits in zip(study.lineages, loaded, strict=True):
         warnings: list[str] = []
         for progress in train(
-            lineage, seed, splits, runs=runs, engine=engine, should_stop=should_stop, warn=warnings.append
+            lineage,
+            seed,
+            splits,
+            runs=runs,
+            engine=engine,
+            should_stop=should_stop,
+            warn=warnings.append,
+            watch_test=study.watch_test,
         ):
             while warnings:
                 yield Event(seed=seed, phase="warning", text=warnings.pop(0))

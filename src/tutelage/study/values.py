@@ -13,13 +13,14 @@ from tutelage.lineage import Lineage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """Lineages, each trained once for every seed.
+    """Lineages, each trained once for every seed; with ``watch_test``, the test set is measured after each epoch.
 
     Errors: ``ValueError`` for no lineage, no seed, or the same seed twice.
     """
 
     lineages: tuple[Lineage, ...]
     seeds: tuple[int, ...] = (0,)
+    watch_test: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lineages", tuple(self.lineages))

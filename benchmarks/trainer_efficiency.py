@@ -1,0 +1,97 @@
+"""P1: images/s of full training over those of a bare loop with the same settings.
+
+Full training is what ``tutelage run`` does: drawing and cutting views, the objective with its named parts, running
+metrics, the measuring of a holdout after each epoch, checkpoints (here at least one an epoch of seconds, in real runs
+one every 30 s). The bare loop is forward, backward and optimizer step on one resident batch, and a forward pass over
+as many images as the holdout has; the same network, precision, memory layout, optimizer and threads.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmarks.measure import Ratio, foreign_load, interleaved
+from tutelage.data import CropFlip, Data, Dataset, Facts, Splits
+from tutelage.engine import Engine
+from tutelage.lineage import Generation, Lineage, train
+from tutelage.methods.hinton import labels_only
+from tutelage.models.build import build
+from tutelage.training import Schedule
+
+STEPS, BATCH, HELD, ROUNDS = 60, 128, 1000, 9
+
+
+def random_splits(train_size: int, held: int) -> Splits:
+    generator = torch.Generator().manual_seed(0)
+
+    def part(count: int) -> Dataset:
+        return Dataset(
+            images=torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator),
+            labels=torch.randint(0, 100, (count,), generator=generator),
+            ids=torch.arange(count),
+        )
+
+    names = tuple(str(k) for k in range(100))
+    facts = Facts(class_names=names, channels=3, height=32, width=32, train_size=train_size, test_size=held)
+    return Splits(facts=facts, train=part(train_size), test=part(held), holdout=part(held), fingerprint="random")
+
+
+def epochs(splits: Splits, engine: Engine, runs: Path) -> Iterator[None]:
+    """The real thing; yields after each epoch, its evaluation and checkpoint included in the next."""
+    generation = Generation(
+        name="bench",
+        model="resnet20",
+        objective=labels_only(),
+        schedule=Schedule(epochs=10_000, batch_size=BATCH),
+    )
+    lineage = Lineage(name="bench", data=Data(name="random"), views=CropFlip(), generations=(generation,))
+    for progress in train(lineage, 0, splits, runs=runs, engine=engine, checkpoint_seconds=2.0):
+        if progress.record is not None and progress.record.metrics is not None:
+            yield
+
+
+def bare(engine: Engine) -> Callable[[], None]:
+    network = engine.place(build("resnet20", 100, 3, seed=0))
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True
+    )
+    images = torch.randn(BATCH, 3, 32, 32).to(engine.device, memory_format=torch.channels_last)
+    held = torch.randn(HELD // 2, 3, 32, 32).to(engine.device, memory_format=torch.channels_last)
+    labels = torch.randint(0, 100, (BATCH,), device=engine.device)
+
+    def block() -> None:
+        network.train()
+        for _ in range(STEPS):
+            with engine.autocast():
+                logits = network(images)
+            loss = nn.functional.cross_entropy(logits.float(), labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        network.eval()
+        with torch.no_grad(), engine.autocast():
+            for _ in range(2):
+                network(held)
+
+    return block
+
+
+def run() -> Ratio:
+    engine = Engine.choose()
+    with tempfile.TemporaryDirectory() as folder, foreign_load() as busy:
+        training = epochs(random_splits(STEPS * BATCH, HELD), engine, Path(folder))
+        block = bare(engine)
+        pairs = interleaved(lambda: next(training), block, rounds=ROUNDS)
+    rates = sorted(STEPS * BATCH / ours for ours, _ in pairs)
+    return Ratio(
+        name="P1 trainer efficiency (full training / bare loop), ResNet-20, batch 128",
+        rounds=[other / ours for ours, other in pairs],
+        goal=">= 0.97",
+        busy=busy[0],
+        notes={"full training": f"{rates[len(rates) // 2]:.0f} images/s", "engine": str(engine)},
+    )
