@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tutelage.data import Dataset, Facts, Splits
+
+# The same examples on every machine, and none judged by the clock of a busy one.
+settings.register_profile("tutelage", deadline=None, derandomize=True, database=None)
+settings.load_profile("tutelage")
 
 
 @pytest.fixture(autouse=True)

@@ -66,6 +66,8 @@ def find(name: str, allow: tuple[str, ...] = ()) -> Any:
     ...
     ValueError: 'os:system' is not part of tutelage, and importing it would run its code: allow 'os' if you trust it
     """
+    if not isinstance(name, str):
+        raise ValueError(f"a name is text, not {name!r}")
     module, _, attribute = name.partition(":")
     named = all(part.isidentifier() for part in module.split("."))
     try:
@@ -103,10 +105,14 @@ def to_json(value: Any) -> Any:
         case list() | tuple():
             return [to_json(item) for item in value]
         case Mapping():
-            return {str(key): to_json(item) for key, item in value.items()}
+            for key in value:
+                if not isinstance(key, str):
+                    raise TypeError(f"keys of a mapping must be text, not {key!r}")
+            return {key: to_json(item) for key, item in value.items()}
         case FunctionType():
             return {"function": name_of(value)}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    how = getattr(type(value), "__dataclass_params__", None)
+    if how is not None and how.frozen:
         fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {type_key: name_of(type(value)), **fields}
     raise TypeError(f"{type(value).__name__} cannot stand in a configuration: use a frozen dataclass")
@@ -129,11 +135,14 @@ def from_json(value: Any, allow: tuple[str, ...] = (), path: str = "$") -> Any:
         return tuple(from_json(item, allow, f"{path}[{i}]") for i, item in enumerate(value))
     if not isinstance(value, dict):
         return value
+    if type_key not in value and "function" not in value:
+        return {key: from_json(item, allow, f"{path}.{key}") for key, item in value.items()}
     try:
         if "function" in value:
-            return find(value["function"], allow)
-        if type_key not in value:
-            return {key: from_json(item, allow, f"{path}.{key}") for key, item in value.items()}
+            function = find(value["function"], allow)
+            if not isinstance(function, FunctionType):
+                raise ValueError(f"{value['function']} is not a function")
+            return function
         kind = find(value[type_key], allow)
         if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
             raise ValueError(f"{value[type_key]} is not a value that a configuration can hold")
@@ -150,13 +159,25 @@ def from_json(value: Any, allow: tuple[str, ...] = (), path: str = "$") -> Any:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a value's JSON, with sorted keys: the address of what it describes.
+    """SHA-256 of a value's JSON, with sorted keys: the address of what it describes. 1 and 1.0 are the same number.
 
     >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
     True
     """
-    text = json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_whole(to_json(value)), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _whole(tree: Any) -> Any:
+    """Write floats without a fraction as integers, so that equal values have equal text."""
+    match tree:
+        case float() if tree.is_integer():
+            return int(tree)
+        case list():
+            return [_whole(item) for item in tree]
+        case dict():
+            return {key: _whole(item) for key, item in tree.items()}
+    return tree
 
 
 def load_function(target: str) -> Callable[..., Any]:
@@ -168,6 +189,8 @@ def load_function(target: str) -> Callable[..., Any]:
     3.0
     """
     place, _, name = target.rpartition(":")
+    if not place:
+        raise ValueError(f"{target!r} names no function: write package.module:function or path/to/file.py:function")
     if place.endswith(".py"):
         if not Path(place).is_file():
             raise ValueError(f"no file {place!r} (from {target!r})")
@@ -179,7 +202,7 @@ def load_function(target: str) -> Callable[..., Any]:
     else:
         try:
             module = importlib.import_module(place)
-        except ModuleNotFoundError as error:
+        except (ModuleNotFoundError, TypeError) as error:  # TypeError for a relative name
             raise ValueError(f"no module {place!r} (from {target!r}): {error}") from None
     function = getattr(module, name, None)
     if not callable(function):

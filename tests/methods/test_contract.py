@@ -10,18 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.functional.inputs import random_labels, random_logits
-from tests.methods import test_golden
+from tests.functional.inputs import random_logits
+from tests.objective.batches import batch
 from tutelage import config
-from tutelage.functional import hash_ints
 from tutelage.methods import factories
-from tutelage.objective import Match, Objective, ScoreDifference, Signals, Term, number
+from tutelage.objective import Loss, Match, Objective, ScoreDifference, Signals, Term, number
 from tutelage.recipes import recipes
 
 METHODS = factories()
@@ -30,6 +29,7 @@ VARIANTS: dict[str, Callable[[], Objective]] = {
     "label_smoothing, others only": partial(METHODS["label_smoothing"], smoothing=0.3, others_only=True),
     "confidence_penalty, hinge": partial(METHODS["confidence_penalty"], penalty_weight=0.7, threshold=1.5),
     "tolerant_student, tolerance": partial(METHODS["tolerant_student"], tolerance=0.25, k=3, temperature=3.0),
+    "tolerant_patriarch, share": partial(METHODS["tolerant_patriarch"], share=0.001, k=3),
     "tf_kd_reg, squared": partial(METHODS["tf_kd_reg"], temperature_power=2.0, correct=0.9),
     "knowledge_adjustment, smooth": partial(METHODS["knowledge_adjustment"], adjustment="smooth", smoothing=0.2),
     "dynamic_temperature, student": partial(METHODS["dynamic_temperature"], weights="cwsm", normalize="mean"),
@@ -46,6 +46,8 @@ NOT_SHIFT_INVARIANT = {
     "adjusted_dynamic_temperature": COSINE_OF_RAW_LOGITS,
 }
 
+ORDER_MATTERS = {"correlation_congruence_official": "each example is compared with the next"}
+
 every_method = pytest.mark.parametrize("name", METHODS)
 every_case = pytest.mark.parametrize("name", CASES)
 taught = pytest.mark.parametrize("name", [name for name, make in CASES.items() if make().needs_teacher])
@@ -54,20 +56,32 @@ untaught = pytest.mark.parametrize("name", [name for name, make in CASES.items()
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 
 
-def batch(
-    seed: int = 0, rows: int = 7, classes: int = 10, dtype: torch.dtype = torch.float64, spread: float = 3.0
-) -> Signals:
-    return Signals(
-        student_logits=random_logits(seed, rows, classes, spread=spread).to(dtype),
-        labels=random_labels(seed + 1, rows, classes),
-        teacher_logits=random_logits(seed + 2, rows, classes, spread=spread).to(dtype),
-        keys=hash_ints(seed, torch.arange(rows)),
-    )
+def given(objective: Objective, seed: int = 0, rows: int = 7, classes: int = 10, **options: Any) -> Signals:
+    """A batch with features of the layers that the objective reads: maps, but vectors of "flatten"."""
+    signals = batch(seed, rows, classes, **options)
+
+    def features(first: int, layers: tuple[str, ...]) -> dict[str, Tensor]:
+        shapes = [(rows, 5) if layer == "flatten" else (rows, 3, 2, 2) for layer in layers]
+        made = [random_logits(first + place, *shape) for place, shape in enumerate(shapes)]
+        return {layer: values.to(signals.student_logits.dtype) for layer, values in zip(layers, made, strict=True)}
+
+    student = features(seed + 3, objective.student_layers)
+    for values in student.values():
+        values.requires_grad_()
+    return replace(signals, student_features=student, teacher_features=features(seed + 50, objective.teacher_layers))
 
 
-def student_gradient(objective: Objective, signals: Signals) -> Tensor:
-    logits = signals.student_logits.clone().requires_grad_()
-    return torch.autograd.grad(objective(replace(signals, student_logits=logits)).total, logits)[0]
+def loss(objective: Objective, signals: Signals) -> Loss:
+    """The loss of a batch; whatever the objective learns starts the same each time."""
+    torch.manual_seed(0)
+    found = objective.bind(signals)(signals)
+    assert isinstance(found, Loss)
+    return found
+
+
+def student_gradient(objective: Objective, signals: Signals) -> list[Tensor]:
+    inputs = [signals.student_logits, *signals.student_features.values()]
+    return list(torch.autograd.grad(loss(objective, signals).total, inputs))
 
 
 @every_method
@@ -77,36 +91,71 @@ def test_every_argument_has_a_default_and_is_named(name: str) -> None:
     assert isinstance(METHODS[name](), Objective)
 
 
+IN_USE: dict[tuple[str, str], dict[str, Any]] = {  # what else must be given for an argument to be in use
+    ("tolerant_student", "k"): {"tolerance": 0.25},
+    ("tolerant_student", "share"): {"tolerance": 0.25},
+    ("knowledge_adjustment", "smoothing"): {"adjustment": "smooth"},
+    ("dynamic_temperature", "smoothing"): {"adjustment": "smooth"},
+}
+
+
+@every_method
+def test_each_argument_changes_the_objective(name: str) -> None:
+    hints = get_type_hints(METHODS[name])
+    for argument, parameter in inspect.signature(METHODS[name]).parameters.items():
+        base = IN_USE.get((name, argument), {})
+        match parameter.default:
+            case bool() as default:
+                others: list[Any] = [not default]
+            case int() as default:
+                others = [default - 1]
+            case float() as default:
+                others = [default * 0.8 + 0.01]
+            case None:
+                others = [0.5]
+            case tuple() as default:
+                others = [(*default, default[0])]
+            case str() as default:
+                others = [word for word in get_args(hints[argument]) if word != default]
+        assert others
+        for other in others:
+            assert METHODS[name](**base | {argument: other}) != METHODS[name](**base), argument
+
+
 @every_case
 @pytest.mark.parametrize("rows", [1, 2, 7])
 def test_parts_sum_to_a_finite_total(name: str, rows: int) -> None:
     objective = CASES[name]()
     for seed in range(5):
-        loss = objective(batch(seed, rows))
-        assert loss.total.shape == ()
-        assert loss.total.isfinite()
-        assert list(loss.parts) == [term.name for term in objective.terms]
-        torch.testing.assert_close(torch.stack(list(loss.parts.values())).sum(), loss.total)
+        found = loss(objective, given(objective, seed, rows))
+        assert found.total.shape == ()
+        assert found.total.isfinite()
+        assert list(found.parts) == [term.name for term in objective.terms]
+        torch.testing.assert_close(torch.stack(list(found.parts.values())).sum(), found.total)
 
 
 @every_case
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_networks_that_are_far_too_sure_give_finite_losses(name: str, dtype: torch.dtype) -> None:
-    signals = batch(dtype=dtype, spread=1e4)
-    assert CASES[name]()(signals).total.isfinite()
-    assert student_gradient(CASES[name](), signals).isfinite().all()
+    objective = CASES[name]()
+    signals = given(objective, dtype=dtype, spread=1e4)
+    assert loss(objective, signals).total.isfinite()
+    assert all(gradient.isfinite().all() for gradient in student_gradient(objective, signals))
 
 
 @every_case
 def test_gradient_reaches_the_student_and_nobody_else(name: str) -> None:
-    signals = batch()
-    assert signals.teacher_logits is not None
-    student, teacher = signals.student_logits.requires_grad_(), signals.teacher_logits.requires_grad_()
-    CASES[name]()(signals).total.backward()
-    assert student.grad is not None
-    assert student.grad.isfinite().all()
-    assert student.grad.any()
-    assert teacher.grad is None
+    objective = CASES[name]()
+    signals = given(objective)
+    teacher = [signals.from_teacher(), *signals.teacher_features.values()]
+    for tensor in teacher:
+        tensor.requires_grad_()
+    loss(objective, signals).total.backward()
+    for tensor in (signals.student_logits, *signals.student_features.values()):
+        assert tensor.grad is not None
+        assert tensor.grad.isfinite().all()
+        assert tensor.grad.any()
+    assert all(tensor.grad is None for tensor in teacher)
 
 
 @dataclass(frozen=True)
@@ -135,44 +184,51 @@ def frozen(term: Term, signals: Signals) -> Term:
 def test_gradient_is_that_of_the_loss_with_its_scalars_held_fixed(name: str) -> None:
     # Temperatures and weights that depend on the student see no gradient by contract: finite differences of the
     # whole loss would differ from it, those of the loss at fixed scalars must not.
-    signals, objective = batch(rows=3), CASES[name]()
+    objective = CASES[name]()
+    signals = given(objective, rows=3)
     held = Objective(tuple(frozen(term, signals) for term in objective.terms))
 
-    def loss(logits: Tensor) -> Tensor:
-        return held(replace(signals, student_logits=logits)).total
+    def total(logits: Tensor, *features: Tensor) -> Tensor:
+        named = dict(zip(signals.student_features, features, strict=True))
+        return loss(held, replace(signals, student_logits=logits, student_features=named)).total
 
-    assert torch.autograd.gradcheck(loss, (signals.student_logits.clone().requires_grad_(),))
-    assert torch.equal(student_gradient(objective, signals), student_gradient(held, signals))
+    assert torch.autograd.gradcheck(total, (signals.student_logits, *signals.student_features.values()))
+    pairs = zip(student_gradient(objective, signals), student_gradient(held, signals), strict=True)
+    assert all(torch.equal(found, expected) for found, expected in pairs)
 
 
 @every_case
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_dtype_is_kept(name: str, dtype: torch.dtype) -> None:
-    signals = batch(dtype=dtype)
-    loss = CASES[name]()(signals)
-    assert {loss.total.dtype, *(part.dtype for part in loss.parts.values())} == {dtype}
-    assert student_gradient(CASES[name](), signals).dtype == dtype
+    objective = CASES[name]()
+    found = loss(objective, given(objective, dtype=dtype))
+    assert {found.total.dtype, *(part.dtype for part in found.parts.values())} == {dtype}
 
 
 @every_case
 def test_the_order_of_a_batch_does_not_matter(name: str) -> None:
-    signals, order = batch(), torch.tensor([3, 0, 6, 1, 5, 2, 4])
-    assert signals.teacher_logits is not None
+    objective, order = CASES[name](), torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    signals = given(objective)
     assert signals.keys is not None
-    shuffled = Signals(
+    shuffled = replace(
+        signals,
         student_logits=signals.student_logits[order],
         labels=signals.labels[order],
-        teacher_logits=signals.teacher_logits[order],
+        teacher_logits=signals.from_teacher()[order],
         keys=signals.keys[order],
+        student_features={layer: made[order] for layer, made in signals.student_features.items()},
+        teacher_features={layer: made[order] for layer, made in signals.teacher_features.items()},
     )
-    torch.testing.assert_close(CASES[name]()(shuffled).total, CASES[name]()(signals).total)
+    same = torch.isclose(loss(objective, shuffled).total, loss(objective, signals).total, rtol=1e-7)
+    assert bool(same) is (name not in ORDER_MATTERS)
 
 
 @every_case
 def test_only_the_differences_of_logits_count(name: str) -> None:
-    signals = batch()
+    objective = CASES[name]()
+    signals = given(objective)
     moved = replace(signals, student_logits=signals.student_logits + torch.linspace(-5.0, 5.0, 7)[:, None])
-    same = torch.isclose(CASES[name]()(moved).total, CASES[name]()(signals).total, rtol=1e-9)
+    same = torch.isclose(loss(objective, moved).total, loss(objective, signals).total, rtol=1e-9)
     assert bool(same) is (name not in NOT_SHIFT_INVARIANT)
 
 
@@ -180,37 +236,46 @@ def test_only_the_differences_of_logits_count(name: str) -> None:
 def test_the_number_of_classes(name: str) -> None:
     objective = CASES[name]()
     widths = [term.k for term in objective.terms if isinstance(term, ScoreDifference)]
-    assert objective(batch(classes=max(widths, default=2))).total.isfinite()
+    assert loss(objective, given(objective, classes=max(widths, default=2))).total.isfinite()
     if widths:
         with pytest.raises(ValueError, match=f"number of classes, {max(widths) - 1}, got {max(widths)}"):
-            objective(batch(classes=max(widths) - 1))
+            loss(objective, given(objective, classes=max(widths) - 1))
 
 
 @taught
-def test_no_teacher_or_one_of_other_classes_is_an_error(name: str) -> None:
-    objective, signals = CASES[name](), batch()
-    assert signals.teacher_logits is not None
-    with pytest.raises(ValueError, match="learns from a teacher, and there is none"):
-        objective(replace(signals, teacher_logits=None))
-    for classes in (1, 9):
-        narrow = replace(signals, teacher_logits=signals.teacher_logits[:, :classes])
-        with pytest.raises(ValueError, match=re.escape(f"teacher logits have shape [7, {classes}]")):
-            objective(narrow)
-    with pytest.raises(ValueError, match=re.escape("teacher logits have shape [1, 10]")):
-        objective(replace(signals, teacher_logits=signals.teacher_logits[:1]))
+def test_no_teacher_is_an_error(name: str) -> None:
+    objective = CASES[name]()
+    signals = given(objective)
+    bound = objective.bind(signals)
+    with pytest.raises(ValueError, match=r"learns from a teacher, and there is none|gave no features of layer"):
+        bound(replace(signals, teacher_logits=None, teacher_features={}))
+
+
+@taught
+def test_a_teacher_of_other_classes_or_another_batch_is_an_error(name: str) -> None:
+    objective = CASES[name]()
+    if objective.teacher_layers:
+        return  # it compares features, of which each distance says what fits
+    signals = given(objective)
+    for shape in ((7, 1), (7, 9), (1, 10)):
+        other = replace(signals, teacher_logits=signals.from_teacher()[: shape[0], : shape[1]])
+        with pytest.raises(ValueError, match=re.escape(f"teacher logits have shape {list(shape)}")):
+            loss(objective, other)
 
 
 @taught
 def test_what_the_teacher_says_matters(name: str) -> None:
-    signals = batch()
-    other = replace(signals, teacher_logits=batch(seed=5).teacher_logits)
-    assert CASES[name]()(other).total != CASES[name]()(signals).total
+    objective = CASES[name]()
+    signals, others = given(objective), given(objective, seed=500)
+    told = replace(signals, teacher_logits=others.teacher_logits, teacher_features=others.teacher_features)
+    assert loss(objective, told).total != loss(objective, signals).total
 
 
 @untaught
 def test_a_teacher_that_is_not_asked_changes_nothing(name: str) -> None:
-    signals = batch()
-    assert torch.equal(CASES[name]()(replace(signals, teacher_logits=None)).total, CASES[name]()(signals).total)
+    objective = CASES[name]()
+    signals = given(objective)
+    assert torch.equal(loss(objective, replace(signals, teacher_logits=None)).total, loss(objective, signals).total)
 
 
 @every_case
@@ -219,7 +284,7 @@ def test_goes_to_json_and_back(name: str) -> None:
     back = config.from_json(json.loads(json.dumps(config.to_json(objective))))
     assert back == objective
     assert config.digest(back) == config.digest(objective)
-    assert torch.equal(back(batch()).total, objective(batch()).total)
+    assert torch.equal(loss(back, given(objective)).total, loss(objective, given(objective)).total)
 
 
 def test_different_objectives_have_different_digests() -> None:
@@ -228,18 +293,31 @@ def test_different_objectives_have_different_digests() -> None:
     assert len({config.digest(objective) for objective in distinct}) == len(distinct)
 
 
-def numbers(tree: Any) -> Iterator[float]:
-    """The numbers that distinguish an objective: all but 0 and 1, and the powers of a temperature that is 1."""
+def numbers(tree: Any, unused: str = "") -> Iterator[tuple[dict[str, Any], str]]:
+    """Where the numbers of an objective stand: all but the powers of a temperature that is 1."""
     if isinstance(tree, dict):
         silent = tree.get("temperature") == {"is": "objective:Constant", "value": 1.0}
+        within = "temperature" if "temperatures" in tree else ""  # a sum over temperatures brings its own
         for key, item in tree.items():
-            if not (silent and key == "temperature_power"):
-                yield from numbers(item)
+            if isinstance(item, int | float) and not isinstance(item, bool):
+                if not (silent and key == "temperature_power"):
+                    yield tree, key
+            elif key != unused:
+                yield from numbers(item, within)
     elif isinstance(tree, list):
         for item in tree:
             yield from numbers(item)
-    elif isinstance(tree, int | float) and not isinstance(tree, bool) and tree not in (0, 1):
-        yield abs(tree)
+
+
+@every_case
+def test_each_of_its_numbers_matters(name: str) -> None:
+    signals, tree = given(CASES[name]()), config.to_json(CASES[name]())
+    before = loss(CASES[name](), signals).total
+    for place, key in numbers(tree):
+        kept = place[key]
+        place[key] += 1 if isinstance(kept, int) else {"floor": 3.0, "share": 0.5}.get(key, 0.005)
+        assert loss(config.from_json(tree), signals).total != before, key
+        place[key] = kept
 
 
 @every_case
@@ -247,7 +325,8 @@ def test_prints_as_a_formula_with_its_numbers(name: str) -> None:
     text = str(CASES[name]())
     shown = set(re.findall(r"\d+(?:\.\d+)?", text))
     assert text.count("(") == text.count(")") > 0
-    assert {number(value) for value in numbers(config.to_json(CASES[name]()))} <= shown
+    found = [abs(place[key]) for place, key in numbers(config.to_json(CASES[name]()))]
+    assert {number(value) for value in found if value not in (0, 1)} <= shown
 
 
 @every_method
@@ -280,9 +359,8 @@ def test_its_row_names_paper_formula_recipe_and_golden_test(name: str) -> None:
     _, paper, formula, used_by, golden = rows()[name]
     assert paper
     assert formula.startswith("`")
-    named = re.findall(r"`([a-z_]+)", used_by)
-    assert named
-    assert set(named) <= recipes().keys()
+    assert set(re.findall(r"`([a-z_]+)", used_by)) <= recipes().keys()
     (link,) = re.findall(r"\((\S+)\)", golden)
-    assert (PAGE.parent / link).resolve() == Path(inspect.getfile(test_golden)).resolve()
-    assert test_golden.GOLDEN[name]
+    test = (PAGE.parent / link).resolve()
+    assert test.parent == Path(__file__).parent
+    assert re.search(rf"\b{name}\b", test.read_text(encoding="utf-8"))

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.functional.inputs import classes, gradient, random_labels, random_logits, repeatable, rows, seeds
+from tests.functional.inputs import classes, gradient, repeatable, rows, seeds
+from tests.objective.batches import batch
 from tutelage import functional
-from tutelage.functional import hash_ints
 from tutelage.methods.born_again import Permuted, TeacherConfidence, permuted_dark_knowledge
 from tutelage.methods.confidence_penalty import confidence_penalty
 from tutelage.methods.hinton import distillation, labels_only
@@ -30,15 +30,6 @@ from tutelage.methods.tolerant import tolerant_patriarch, tolerant_student
 from tutelage.objective import Objective, Signals, TeacherProbs
 
 shares = st.floats(0.0, 1.0)
-
-
-def batch(seed: int, rows: int = 5, classes: int = 6) -> Signals:
-    return Signals(
-        student_logits=random_logits(seed, rows, classes).requires_grad_(),
-        labels=random_labels(seed + 1, rows, classes),
-        teacher_logits=random_logits(seed + 2, rows, classes),
-        keys=hash_ints(seed, torch.arange(rows)),
-    )
 
 
 def pull(objective: Objective, signals: Signals) -> Tensor:
@@ -221,15 +212,15 @@ def test_without_bias_the_dynamic_temperature_is_the_plain_one(seed: int, temper
 
 
 @repeatable
-@given(seeds, rows, st.floats(-3.0, 3.0))
+@given(seeds, rows, st.floats(-3.0, 3.0), st.floats(0.5, 3.0))
 def test_dynamic_temperatures_have_the_base_as_mean_and_fall_with_confusion(
-    seed: int, rows: int, bias: float
+    seed: int, rows: int, bias: float, power: float
 ) -> None:
     signals = batch(seed, rows)
-    focal = functional.focal_weights(signals.student_logits, signals.from_teacher())
+    focal = functional.focal_weights(signals.student_logits, signals.from_teacher()) ** power
     unsure = functional.student_max_weights(signals.student_logits)
     for scalar, weights in (
-        (FocalTemperature(base=4.0, bias=bias, floor=None), focal),
+        (FocalTemperature(base=4.0, bias=bias, power=power, floor=None), focal),
         (StudentMaxTemperature(base=4.0, bias=bias, floor=None), unsure),
     ):
         found = scalar(signals)

@@ -14,7 +14,7 @@ from tutelage.engine import Engine
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.methods.preparing_lessons import adjusted_dynamic_temperature
 from tutelage.models.build import build
-from tutelage.objective import Objective
+from tutelage.objective import Objective, Prediction
 from tutelage.teachers import NetworkTeacher
 from tutelage.training import NotFinite, OneCycle, Record, Schedule, State, fit
 
@@ -132,9 +132,9 @@ def test_teacher_and_student_see_the_same_pixels(splits: Splits) -> None:
     network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
     asked: list[Tensor] = []
 
-    def teacher(batch: Batch) -> Tensor:
+    def teacher(batch: Batch) -> Prediction:
         asked.append(batch.normalized(Normalization.of(splits.train.images)).clone())
-        return torch.zeros(len(batch.labels), 4)
+        return Prediction(torch.zeros(len(batch.labels), 4), {})
 
     list(loop(network, splits, distillation(), teacher=teacher))
     assert len(seen) == len(asked) == 12
@@ -148,7 +148,7 @@ def test_no_teacher_where_one_is_needed(splits: Splits) -> None:
 
 def test_a_teacher_of_one_class_is_refused(splits: Splits) -> None:
     with pytest.raises(ValueError, match=r"teacher logits have shape \[8, 1\], student logits \[8, 4\]"):
-        next(loop(build("resnet8", 4, 1, seed=0), splits, distillation(), teacher=lambda b: torch.zeros(8, 1)))
+        next(loop(build("resnet8", 4, 1, seed=0), splits, distillation(), teacher=lambda b: Prediction(torch.zeros(8, 1), {})))
 
 
 def test_an_exploding_run_stops_before_the_step(splits: Splits) -> None:
@@ -159,10 +159,13 @@ def test_an_exploding_run_stops_before_the_step(splits: Splits) -> None:
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_a_teacher_that_is_not_finite_is_named(splits: Splits, poison: float) -> None:
+    def poisoned(batch: Batch) -> Prediction:
+        return Prediction(torch.full((len(batch.labels), 4), poison), {})
+
     network = build("resnet8", 4, 1, seed=0)
     before = {name: value.clone() for name, value in network.named_parameters()}
     with pytest.raises(NotFinite, match=r"step 1 of 12 .*teacher's logits are not finite"):
-        list(loop(network, splits, distillation(), teacher=lambda b: torch.full((len(b.labels), 4), poison)))
+        list(loop(network, splits, distillation(), teacher=poisoned))
     assert all(torch.equal(value, before[name]) for name, value in network.named_parameters())
 
 

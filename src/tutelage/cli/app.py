@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from tutelage.cli import take_away
 from tutelage.config import runs_folder
 
 Precision = Literal["auto", "bf16", "fp32"]
@@ -24,6 +25,8 @@ app = App(
 )
 data_app = App(name="data", help="Datasets on disk.")
 app.command(data_app)
+app.command(take_away.export)
+app.command(take_away.predict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,7 @@ class RunOptions:
         device: cpu, cuda or auto.
         precision: bf16 where the processor multiplies it natively, unless told otherwise.
         watch_test: Measure the test set after each epoch too; nothing is chosen by it, and the table says so.
+        meter: Record each term's share of the gradient's norm once an epoch.
         threads: Threads a process; by default the cores are divided among the seeds that run side by side.
     """
 
@@ -45,6 +49,22 @@ class RunOptions:
     precision: Precision = "auto"
     threads: int | None = None
     watch_test: bool = False
+    meter: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainOptions:
+    """What `explain` can be told beside the recipe's own options.
+
+    Args:
+        shares: Load the data and measure each term's share of the gradient on a first batch.
+        seed: The lineage's seed for that batch.
+        runs: Where trained teachers are looked for; TUTELAGE_RUNS or ./runs by default.
+    """
+
+    shares: bool = False
+    seed: int = 0
+    runs: Path | None = None
 
 
 def dispatch(argv: list[str]) -> int:
@@ -63,7 +83,7 @@ def _recipe_command(verb: str, name: str, tokens: list[str]) -> int:
     if verb == "run":
         built = recipe_app(verb, name, recipe, RunOptions, _run_lineage)
     else:
-        built = recipe_app(verb, name, recipe, None, _explain_lineage)
+        built = recipe_app(verb, name, recipe, ExplainOptions, _explain_lineage)
     code = built(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     return code if isinstance(code, int) else 0
 
@@ -73,7 +93,7 @@ def _run_lineage(lineage: Any, options: RunOptions) -> int:
 
     machine = Machine.divided(len(options.seeds), options.device, options.precision, options.threads)
     return _study(
-        Study(lineages=(lineage,), seeds=options.seeds, watch_test=options.watch_test),
+        Study(lineages=(lineage,), seeds=options.seeds, watch_test=options.watch_test, meter=options.meter),
         options.runs or runs_folder(),
         machine,
     )
@@ -113,12 +133,24 @@ def _stop_flag() -> Any:
     return lambda: count > 0
 
 
-def _explain_lineage(lineage: Any, _: object) -> int:
+def _explain_lineage(lineage: Any, options: ExplainOptions) -> int:
     from tutelage.config import data_folder
-    from tutelage.data.load import facts
+    from tutelage.data.load import facts, load
     from tutelage.report import explanation
 
-    print(explanation(lineage, facts(lineage.data, data_folder())))
+    shares = []
+    if options.shares:
+        from tutelage.engine import Engine
+        from tutelage.lineage import Classroom, models_of
+
+        engine = Engine.choose()
+        splits = load(lineage.data, data_folder())
+        models = models_of(lineage, options.seed, splits.fingerprint, engine.precision, options.runs or runs_folder())
+        classroom = Classroom(lineage, models, options.seed, splits, engine)
+        shares = [classroom.first_shares(place) for place in range(len(models))]
+    print(explanation(lineage, facts(lineage.data, data_folder()), shares))
+    if shares:
+        print("shares are norms of the terms' gradients at the first step; untrained teachers answer as they are")
     return 0
 
 

@@ -24,7 +24,7 @@ def summary(function: Callable[..., Any]) -> str:
     return parse(function.__doc__ or "").short_description or ""
 
 
-def recipe_app(verb: str, name: str, recipe: Callable[..., Any], also: type | None, body: Command) -> App:
+def recipe_app(verb: str, name: str, recipe: Callable[..., Any], also: type, body: Command) -> App:
     """Build the command ``verb name``, whose options are the recipe's arguments and the fields of ``also``.
 
     ``body`` gets the lineage and the ``also`` value.
@@ -34,7 +34,7 @@ def recipe_app(verb: str, name: str, recipe: Callable[..., Any], also: type | No
     for taker, owner in takers.items():
         found = _parameters(owner, "Recipe options" if taker is None else "Common options")
         options |= {option: parameter for option, parameter in found.items() if option not in takers}
-    extra = _parameters(also, "Run options") if also is not None else {}
+    extra = _parameters(also, f"{verb.capitalize()} options")
     parameters = [*options.values(), *extra.values()]
 
     def run(**given: Any) -> int:

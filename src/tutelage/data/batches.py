@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutelage import functional
 from tutelage.data.dataset import Dataset
@@ -16,17 +16,22 @@ from tutelage.data.views import CropFlip, Resident
 
 @dataclass(frozen=True, slots=True)
 class Normalization:
-    """What a network wants subtracted from and divided out of each channel; pixels count from 0 to 1."""
+    """What a network wants subtracted from and divided out of each channel; pixels count from 0 to 1.
+
+    A network that wants images of one ``size`` gets them resized to ``size x size`` (bilinear, with antialiasing);
+    without a ``size`` it gets them as they are.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    size: int | None = None
 
     @classmethod
     def of(cls, images: Tensor) -> Normalization:
         """Measure uint8 images ``[N, C, H, W]``, exactly, from their histograms.
 
         >>> Normalization.of(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
-        Normalization(mean=(0.5,), std=(0.5,))
+        Normalization(mean=(0.5,), std=(0.5,), size=None)
         """
         mean, std = [], []
         values = torch.arange(256, dtype=torch.float64) / 255
@@ -39,9 +44,17 @@ class Normalization:
         return cls(tuple(mean), tuple(std))
 
     def apply(self, pixels: Tensor) -> Tensor:
-        """Normalize uint8 pixels ``[B, C, H, W]`` to float32, in the same memory layout."""
+        """Normalize uint8 pixels ``[B, C, H, W]`` to float32, in the same memory layout.
+
+        >>> pixels = torch.tensor([[[[0, 255]]]], dtype=torch.uint8)
+        >>> Normalization((0.5,), (0.5,), size=4).apply(pixels)[0, 0, 0].tolist()
+        [-1.0, -0.5, 0.5, 1.0]
+        """
         shift, scale = _constants(self, pixels.device)
-        return pixels.float().sub_(shift).mul_(scale)
+        values = pixels.float()
+        if self.size is not None and tuple(pixels.shape[2:]) != (self.size, self.size):
+            values = nn.functional.interpolate(values, (self.size, self.size), mode="bilinear", antialias=True)
+        return values.sub_(shift).mul_(scale)
 
 
 @lru_cache(maxsize=64)

@@ -1,6 +1,18 @@
 """Lineages: generations in order as data, and the loop that trains them."""
 
-from tutelage.lineage.train import Model, Progress, Stopped, models_of, train
+from tutelage.lineage.classroom import Classroom
+from tutelage.lineage.model import Model, models_of
+from tutelage.lineage.train import Progress, Stopped, train
 from tutelage.lineage.values import Generation, Lineage, expected_scores
 
-__all__ = ["Generation", "Lineage", "Model", "Progress", "Stopped", "expected_scores", "models_of", "train"]
+__all__ = [
+    "Classroom",
+    "Generation",
+    "Lineage",
+    "Model",
+    "Progress",
+    "Stopped",
+    "expected_scores",
+    "models_of",
+    "train",
+]

@@ -9,19 +9,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tutelage import config, storage
-from tutelage.data import Dataset, Epochs, Normalization, Splits
+from tutelage.data import Dataset, Epochs, Splits
 from tutelage.engine import Engine
 from tutelage.evaluation import accuracy, measure, predict
+from tutelage.lineage.classroom import Classroom
+from tutelage.lineage.model import Model, models_of
 from tutelage.lineage.values import Generation, Lineage, generation_seed
-from tutelage.models.build import build
-from tutelage.teachers import Committee, NetworkTeacher
-from tutelage.training import NotFinite, Record, State, Teacher, fit
+from tutelage.models.weights import fit_weights, read_weights
+from tutelage.training import NotFinite, Record, State, fit
 
 CHECKPOINT_SECONDS = float(os.environ.get("TUTELAGE_CHECKPOINT_SECONDS", "30"))
 """How much training a kill may cost, at the most."""
@@ -29,42 +30,6 @@ CHECKPOINT_SECONDS = float(os.environ.get("TUTELAGE_CHECKPOINT_SECONDS", "30"))
 
 class Stopped(Exception):
     """Training was asked to stop and did, at a moment it can continue from."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """A trained model in its folder, under its address."""
-
-    address: str
-    folder: Path
-
-    @property
-    def finished(self) -> bool:
-        """Whether it has been trained and measured."""
-        return storage.is_finished(self.folder)
-
-    def evaluation(self) -> dict[str, dict[str, Any]]:
-        """Its measures by set (``test``, ``train``, ``holdout``)."""
-        found: dict[str, dict[str, Any]] = json.loads((self.folder / "evaluation.json").read_bytes())
-        return found
-
-    def metrics(self) -> list[dict[str, float]]:
-        """What each epoch of its training measured."""
-        lines = (self.folder / "metrics.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
-
-    def predictions(self) -> dict[str, Tensor]:
-        """Its logits on the test set and the holdout, ``test`` and ``holdout``, beside their labels."""
-        return storage.read_tensors(self.folder / "predictions.safetensors")
-
-    def weights(self) -> dict[str, Tensor]:
-        """Its weights and buffers."""
-        return storage.read_tensors(self.folder / "weights.safetensors")
-
-    def made(self) -> dict[str, Any]:
-        """When, where and how fast it was trained."""
-        note: dict[str, Any] = storage.read_manifest(self.folder)["note"]
-        return note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,12 +47,6 @@ class Progress:
     seconds: float = 0.0
 
 
-def models_of(lineage: Lineage, seed: int, data_fingerprint: str, precision: str, runs: Path) -> tuple[Model, ...]:
-    """The models a lineage comes to, trained or not."""
-    addresses = lineage.addresses(seed, data_fingerprint, precision)
-    return tuple(Model(address=address, folder=runs / "models" / address) for address in addresses)
-
-
 def train(
     lineage: Lineage,
     seed: int,
@@ -99,11 +58,12 @@ def train(
     warn: Callable[[str], None] = print,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     watch_test: bool = False,
+    meter: bool = False,
 ) -> Iterator[Progress]:
     """Train what is missing of a lineage, in order; yields :class:`Progress` all the while.
 
     After each epoch the holdout is measured, where there is one; the test set only with ``watch_test``. Nothing is
-    ever chosen by either.
+    ever chosen by either. ``meter`` records each term's share of the gradient once an epoch.
 
     Errors: :class:`Stopped` once ``should_stop`` says so and the moment is saved; ``NotFinite``;
     ``storage.InUse``; ``storage.Damaged`` for a stored model that is not what its manifest says; ``ValueError``,
@@ -113,24 +73,26 @@ def train(
     lineage.check(splits)
     for place, (generation, model) in enumerate(zip(lineage.generations, models, strict=True)):
         if model.finished:
-            _trust(model)
+            model.verify()
             yield Progress(place=place, generation=generation, model=model, phase="kept")
             continue
         with storage.lock(model.folder):
             if model.finished:  # whoever held the lock has just trained it
                 yield Progress(place=place, generation=generation, model=model, phase="kept")
                 continue
-            job = _Job(
-                lineage, place, models, seed, splits, engine, should_stop, warn, checkpoint_seconds, watch_test
-            )
+            habits = _Habits(should_stop, warn, checkpoint_seconds, watch_test, meter)
+            job = _Job(lineage, place, models, seed, splits, engine, habits)
             yield from job.run()
 
 
-def _trust(model: Model) -> None:
-    try:
-        storage.verify(model.folder)
-    except storage.Damaged as fault:
-        raise storage.Damaged(f"{fault}. Delete {model.folder} to train this model again") from None
+class _Habits(NamedTuple):
+    """What the caller wants of a training beside its result."""
+
+    should_stop: Callable[[], bool]
+    warn: Callable[[str], None]
+    checkpoint_seconds: float
+    watch_test: bool
+    meter: bool
 
 
 class _Job:
@@ -144,24 +106,24 @@ class _Job:
         seed: int,
         splits: Splits,
         engine: Engine,
-        should_stop: Callable[[], bool],
-        warn: Callable[[str], None],
-        checkpoint_seconds: float,
-        watch_test: bool,
+        habits: _Habits,
     ) -> None:
         self.lineage, self.place, self.models, self.splits, self.engine = lineage, place, models, splits, engine
-        self.generation, self.model = lineage.generations[place], models[place]
-        self.should_stop, self.warn, self.checkpoint_seconds = should_stop, warn, checkpoint_seconds
+        self.generation, self.model, self.habits = lineage.generations[place], models[place], habits
         self.seed, self.lineage_seed = generation_seed(seed, place), seed
-        self.normalization = Normalization.of(splits.train.images)
+        self.classroom = Classroom(lineage, models, seed, splits, engine)
+        self.normalization = self.classroom.normalization(place)
         self.history: list[dict[str, float]] = []
-        self.watched = {"test": splits.test} if watch_test else {}
+        self.watched = {"test": splits.test} if habits.watch_test else {}
         if splits.holdout is not None:
             self.watched["holdout"] = splits.holdout
 
     def run(self) -> Iterator[Progress]:
+        if self.generation.weights is not None:
+            yield from self._take(Path(self.generation.weights))
+            return
         began = saved = time.monotonic()
-        network = self._build(self.generation.model)
+        network = self.classroom.network(self.place)
         data = Epochs(self.splits.train, self.lineage.views, self.generation.schedule.batch_size, self.engine.device)
         before = self._resume()
         images, record = 0, None
@@ -173,15 +135,16 @@ class _Job:
             normalization=self.normalization,
             seed=self.seed,
             engine=self.engine,
-            teacher=self._teacher(),
+            teacher=self.classroom.teacher(self.place),
             state=before,
+            meter=self.habits.meter,
         ):
             images = record.images
             if record.metrics is not None:
                 self.history.append(record.metrics | self._watch(network))
             yield self._tell("training", record)
-            stop = self.should_stop()
-            if stop or time.monotonic() - saved > self.checkpoint_seconds:
+            stop = self.habits.should_stop()
+            if stop or time.monotonic() - saved > self.habits.checkpoint_seconds:
                 self._save(record.state())
                 saved = time.monotonic()
             if stop:
@@ -196,6 +159,16 @@ class _Job:
         storage.remove(self.model.folder / "checkpoints")
         yield self._tell("finished", record, time.monotonic() - began)
 
+    def _take(self, weights: Path) -> Iterator[Progress]:
+        """Measure a network whose weights are given, and keep it like one that was trained."""
+        network = self.classroom.network(self.place)
+        fit_weights(network, read_weights(weights), str(weights))
+        yield self._tell("measuring", None)
+        tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
+        files = self._measure(network, State(step=0, tensors=tensors))
+        storage.commit(self.model.folder, files, {**_surroundings(self.engine), "weights": weights.name})
+        yield self._tell("finished", None)
+
     def _tell(self, phase: str, record: Record | None, seconds: float = 0.0) -> Progress:
         return Progress(
             place=self.place,
@@ -206,20 +179,8 @@ class _Job:
             seconds=seconds,
         )
 
-    def _build(self, name: str, seed: int | None = None) -> nn.Module:
-        facts = self.splits.facts
-        return build(name, facts.num_classes, facts.channels, seed=self.seed if seed is None else seed)
-
-    def _teacher(self) -> Teacher | None:
-        members = []
-        for place in self.generation.teachers:
-            network = self._build(self.lineage.generations[place].model, seed=0)
-            network.load_state_dict(self.models[place].weights())
-            members.append(NetworkTeacher(network, self.normalization, self.engine))
-        return None if not members else members[0] if len(members) == 1 else Committee(members)
-
     def _resume(self) -> State | None:
-        checkpoint = storage.newest_checkpoint(self.model.folder, self.warn)
+        checkpoint = storage.newest_checkpoint(self.model.folder, self.habits.warn)
         if checkpoint is None:
             return None
         self.history = json.loads((checkpoint.folder / "history.json").read_bytes())
@@ -228,7 +189,7 @@ class _Job:
         for name in ("device", "precision", "threads", "torch"):
             if found[name] != here[name]:
                 change = f"{name} was {found[name]}, now {here[name]}"
-                self.warn(f"{self.generation.name}: {change}: not bit-exact from here")
+                self.habits.warn(f"{self.generation.name}: {change}: not bit-exact from here")
         return State(step=checkpoint.step, tensors=storage.read_tensors(checkpoint.folder / "state.safetensors"))
 
     def _save(self, state: State) -> None:
@@ -247,7 +208,7 @@ class _Job:
 
     def _measure(self, network: nn.Module, final: State) -> dict[str, bytes]:
         def pulse() -> None:
-            if self.should_stop():
+            if self.habits.should_stop():
                 self._save(final)
                 raise Stopped(f"{self.generation.name} stopped while it was measured")
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
+from tutelage import storage
 from tutelage.config import digest
 from tutelage.data import CropFlip, Data, Splits
 from tutelage.functional import hash_ints
@@ -19,7 +22,9 @@ NUMERICS = 1
 class Generation:
     """One model's training: its network, what it minimises, for how long, and who teaches it.
 
-    ``teachers`` are places in the lineage; several of them teach as one, the mean of their probabilities.
+    ``teachers`` are places in the lineage; several of them teach as one, the mean of their probabilities, each with
+    its share of ``teacher_shares`` (equal ones by default). With ``weights``, a file or a model's folder, the network
+    is not trained but taken as it is.
     """
 
     name: str
@@ -27,9 +32,18 @@ class Generation:
     objective: Objective
     schedule: Schedule
     teachers: tuple[int, ...] = ()
+    teacher_shares: tuple[float, ...] = ()
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "teachers", tuple(self.teachers))
+        object.__setattr__(self, "teacher_shares", tuple(self.teacher_shares))
+        if self.teacher_shares and len(self.teacher_shares) != len(self.teachers):
+            raise ValueError(
+                f"generation {self.name!r} has {len(self.teachers)} teachers and {len(self.teacher_shares)} shares"
+            )
+        if not all(share > 0 for share in self.teacher_shares):
+            raise ValueError(f"a teacher's share must be above 0, not {list(self.teacher_shares)}")
         if self.objective.needs_teacher and not self.teachers:
             raise ValueError(f"generation {self.name!r} learns by {self.objective}, but nobody teaches it")
         if self.teachers and not self.objective.needs_teacher:
@@ -70,7 +84,7 @@ class Lineage:
         """
         found: list[str] = []
         for place, generation in enumerate(self.generations):
-            made_of = {
+            made_of: dict[str, object] = {
                 "numerics": NUMERICS,
                 "model": generation.model,
                 "source": source(generation.model),
@@ -82,6 +96,11 @@ class Lineage:
                 "precision": precision,
                 "teachers": [found[teacher] for teacher in generation.teachers],
             }
+            if generation.teacher_shares:
+                made_of["teacher_shares"] = generation.teacher_shares
+            if generation.weights is not None:
+                made_of = {name: made_of[name] for name in ("data", "model", "source", "precision")}
+                made_of["weights"] = _weights_digest(Path(generation.weights))
             found.append(digest(made_of)[:24])
         return tuple(found)
 
@@ -115,3 +134,12 @@ def generation_seed(seed: int, place: int) -> int:
     (True, False)
     """
     return int(hash_ints(seed, place)) & (2**63 - 1)
+
+
+def _weights_digest(path: Path) -> str:
+    """What tells given weights apart: the SHA-256 of the file, or the one that a model's folder lists."""
+    if path.is_dir():
+        listed = storage.read_manifest(path)["files"]
+        return str(listed.get("weights.safetensors", {}).get("sha256"))
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

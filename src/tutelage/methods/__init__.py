@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from typing import Any
 
-from tutelage.config import functions_returning
+from tutelage.config import functions_returning, unknown
 from tutelage.objective import Objective
 
 
@@ -15,3 +17,54 @@ def factories() -> dict[str, Callable[..., Objective]]:
     'H(labels smoothed by 0.2, student)'
     """
     return functions_returning(__name__, Objective)
+
+
+def make(request: str, **defaults: Any) -> Objective:
+    """Call a method as written on a command line: ``name`` or ``name:argument=value,argument=value``.
+
+    ``defaults`` are passed to arguments of theirs that the method has and the request does not name.
+
+    Errors: ``ValueError`` for a method or argument that does not exist, with the nearest names, and for a value of
+    another type than the argument's default.
+
+    >>> print(make("distillation:teacher_weight=0.5,temperature=2"))
+    0.5 H(labels, student) + 0.5 2^2 KL(teacher@2 ‖ student@2)
+    >>> make("distilation")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown method 'distilation': did you mean distillation...
+    >>> make("distillation:temprature=2")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown argument of distillation 'temprature': did you mean temperature or temperature_power?
+    """
+    name, _, told = request.partition(":")
+    known = factories()
+    if name not in known:
+        raise unknown("method", name, known)
+    parameters = inspect.signature(known[name]).parameters
+    given = {argument: value for argument, value in defaults.items() if argument in parameters}
+    for part in told.split(",") if told else ():
+        argument, equals, text = (word.strip() for word in part.partition("="))
+        if argument not in parameters or not equals:
+            raise unknown(f"argument of {name}", argument, parameters)
+        given[argument] = _value(f"{name}:{argument}", text, parameters[argument].default)
+    return known[name](**given)
+
+
+def _value(where: str, text: str, default: object) -> object:
+    """A value typed on a command line, of the default's type; several names are joined by ``+``."""
+    try:
+        match default:
+            case bool():
+                return {"true": True, "false": False}[text.lower()]
+            case int():
+                return int(text)
+            case float() | None:
+                return float(text)
+            case tuple():
+                return tuple(tuple(each.split("/")) if "/" in each else each for each in text.split("+"))
+    except (ValueError, KeyError):
+        expected = "a number" if default is None else f"like {default!r}"
+        raise ValueError(f"{where} must be {expected}, not {text!r}") from None
+    return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tutelage import functional
 from tutelage.objective.objective import Objective
 from tutelage.objective.parts import Constant, Labels, TeacherProbs
-from tutelage.objective.terms import ConfidencePenalty, Match, ScoreDifference
+from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference
 
 
 def expected_primary(objective: Objective, num_classes: int, teacher_primary: float | None = None) -> float | None:
@@ -23,13 +23,20 @@ def expected_primary(objective: Objective, num_classes: int, teacher_primary: fl
 
     Source: derived from arXiv 1805.05551 v1, Eqs. 3 and 4, and arXiv 1701.06548.
     """
+    shares: dict[Distance, float] = {
+        functional.kl_divergence: 1.0,
+        functional.cross_entropy: 1.0,
+        functional.kl_divergence_element_mean: 1.0 / num_classes,
+    }
     weight, pull = 0.0, 0.0
     others = []
     for term in objective.terms:
         if not isinstance(term, Match):
             others.append(term)
             continue
-        if not isinstance(term.weight, Constant) or term.temperature != Constant(1.0):
+        if not isinstance(term.weight, Constant) or term.weight.value < 0.0 or term.distance not in shares:
+            return None
+        if term.temperature != Constant(1.0):
             return None
         match term.target:
             case Labels(smoothing=smoothing, others_only=others_only):
@@ -38,15 +45,16 @@ def expected_primary(objective: Objective, num_classes: int, teacher_primary: fl
                 primary = teacher_primary
             case _:
                 return None
-        weight += term.weight.value
-        pull += term.weight.value * primary
+        share = term.weight.value * shares[term.distance]
+        weight += share
+        pull += share * primary
     if weight <= 0.0:
         return None
     match others:
         case []:
             return pull / weight
-        case [ScoreDifference(weight=eta, k=k)] if pull == weight:
+        case [ScoreDifference(weight=eta, k=k)] if pull == weight and eta >= 0.0:
             return functional.primary_for_tolerance(eta / (eta + weight), k)
-        case [ConfidencePenalty(weight=beta, threshold=None)] if pull == weight:
+        case [ConfidencePenalty(weight=beta, threshold=None)] if pull == weight and beta >= 0.0:
             return functional.primary_for_penalty(beta / weight, num_classes)
     return None

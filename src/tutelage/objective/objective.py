@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutelage import functional
 from tutelage.objective.parts import Constant, Labels
@@ -52,19 +52,73 @@ class Objective:
         """Whether any term asks a teacher."""
         return any(term.needs_teacher for term in self.terms)
 
+    @property
+    def student_layers(self) -> tuple[str, ...]:
+        """The student's layers whose features any term reads, each once."""
+        return tuple(dict.fromkeys(layer for term in self.terms for layer in getattr(term, "student_layers", ())))
+
+    @property
+    def teacher_layers(self) -> tuple[str, ...]:
+        """The teacher's layers whose features any term reads, each once."""
+        return tuple(dict.fromkeys(layer for term in self.terms for layer in getattr(term, "teacher_layers", ())))
+
+    def bind(self, example: Signals) -> Bound:
+        """Make what its terms learn (regressors, variances) for signals shaped like the example."""
+        return Bound(self, example)
+
+    def also(self, other: Objective) -> Objective:
+        """Add the terms of another objective whose names this one does not have; its labels term stays this one's.
+
+        >>> from tutelage.methods.hinton import distillation
+        >>> from tutelage.methods.confidence_penalty import confidence_penalty
+        >>> print(distillation().also(confidence_penalty()))
+        0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4) - 0.1 H(student)
+        """
+        names = {term.name for term in self.terms}
+        return Objective((*self.terms, *(term for term in other.terms if term.name not in names)))
+
     def __call__(self, signals: Signals) -> Loss:
-        """The loss of a batch and its parts, each a batch mean."""
-        parts = {}
-        for term in self.terms:
-            values = term(signals)
-            assert values.shape == signals.labels.shape, (term.name, values.shape)
-            parts[term.name] = values.mean()
-        total = sum(parts.values())
-        assert isinstance(total, Tensor)
-        return Loss(total, parts)
+        """The loss of a batch and its parts, each a batch mean.
+
+        Errors: ``ValueError`` for terms with weights of their own, which :meth:`bind` makes.
+        """
+        return _mean({term.name: term(signals) for term in self.terms}, signals)
 
     def __str__(self) -> str:
         return " + ".join(term.formula() for term in self.terms).replace("+ -", "- ")
+
+
+class Bound(nn.Module):
+    """An objective with what its terms learn; its parameters are trained beside the network's."""
+
+    def __init__(self, objective: Objective, example: Signals | None = None) -> None:
+        super().__init__()
+        self.objective = objective
+        built = {}
+        for term in objective.terms:
+            head = term.build(example) if example is not None and hasattr(term, "build") else None
+            if head is not None:
+                built[term.name] = head
+        self.learned = nn.ModuleDict(built)
+
+    def forward(self, signals: Signals) -> Loss:
+        """The loss of a batch and its parts, each a batch mean."""
+        values = {}
+        for term in self.objective.terms:
+            values[term.name] = self.learned[term.name](signals) if term.name in self.learned else term(signals)
+        return _mean(values, signals)
+
+
+def _mean(values: dict[str, Tensor], signals: Signals) -> Loss:
+    parts = {}
+    for name, value in values.items():
+        if value.shape != signals.labels.shape:
+            given, wanted = list(value.shape), list(signals.labels.shape)
+            raise ValueError(f"term {name!r} gives {given}, not {wanted}: one value per example")
+        parts[name] = value.mean()
+    total = sum(parts.values())
+    assert isinstance(total, Tensor)
+    return Loss(total, parts)
 
 
 def beside_labels(hard_weight: float, *terms: Term) -> Objective:

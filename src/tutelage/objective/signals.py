@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
+
+
+class Prediction(NamedTuple):
+    """What a network says of a batch: logits ``[B, K]``, and the features of the layers that were asked for."""
+
+    logits: Tensor
+    features: Mapping[str, Tensor]
+
+
+def _feature(owner: str, features: Mapping[str, Tensor], layer: str) -> Tensor:
+    if layer not in features:
+        raise ValueError(f"the {owner} gave no features of layer {layer!r}, but of: {', '.join(features) or 'none'}")
+    return features[layer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -14,14 +28,14 @@ class Signals:
 
     Shapes: ``student_logits`` and ``teacher_logits`` ``[B, K]``; ``labels`` int64 ``[B]``; ``keys`` int64 ``[B]``, a
     random number for each sample and epoch, from which a loss that draws derives all it draws; ``progress`` the
-    share of training done, in ``[0, 1]``; features by module name.
+    share of training done, in ``[0, 1]``, which losses that change over training need; features by module name.
     """
 
     student_logits: Tensor
     labels: Tensor
     teacher_logits: Tensor | None = None
     keys: Tensor | None = None
-    progress: float = 0.0
+    progress: float | None = None
     student_features: Mapping[str, Tensor] = field(default_factory=dict)
     teacher_features: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -29,6 +43,20 @@ class Signals:
     def num_classes(self) -> int:
         """The number of classes of the student."""
         return self.student_logits.shape[1]
+
+    def student_feature(self, layer: str) -> Tensor:
+        """What a layer of the student put out.
+
+        Errors: ``ValueError`` for a layer that was not tapped.
+        """
+        return _feature("student", self.student_features, layer)
+
+    def teacher_feature(self, layer: str) -> Tensor:
+        """What a layer of the teacher put out.
+
+        Errors: ``ValueError`` for a layer that was not tapped.
+        """
+        return _feature("teacher", self.teacher_features, layer)
 
     def from_teacher(self) -> Tensor:
         """The teacher's logits ``[B, K]``.

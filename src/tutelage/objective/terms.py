@@ -46,6 +46,11 @@ class Term(Protocol):
         ...
 
 
+def _checked(scalar: float | Tensor, logits: Tensor) -> float | Tensor:
+    """Refuse a tensor that is neither ``[]`` nor ``[B]``, and bring it to the dtype of the logits."""
+    return functional.per_sample(scalar, logits).squeeze(-1) if isinstance(scalar, Tensor) else scalar
+
+
 def _weighted(weight: str, rest: str) -> str:
     return rest if weight == "1" else f"{weight} {rest}"
 
@@ -84,9 +89,9 @@ class Match:
     def __call__(self, signals: Signals) -> Tensor:
         """The weighted distance of each example, ``[B]``."""
         with torch.no_grad():
-            temperature = self.temperature(signals)
+            temperature = _checked(self.temperature(signals), signals.student_logits)
             target = self.target(signals, temperature)
-            scale = self.weight(signals)
+            scale = _checked(self.weight(signals), signals.student_logits)
             if self.temperature_power:
                 scale = scale * temperature**self.temperature_power
         return scale * self.distance(target, signals.student_logits, temperature)

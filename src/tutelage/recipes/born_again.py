@@ -7,7 +7,7 @@ from typing import Literal
 from tutelage.lineage import Lineage
 from tutelage.methods import born_again as ban
 from tutelage.methods.hinton import labels_only
-from tutelage.recipes.setting import Setting
+from tutelage.recipes.setting import Setting, chosen, later
 
 Form = Literal["teacher", "labels", "confidence", "permuted"]
 
@@ -36,8 +36,7 @@ def born_again(
         "confidence": ban.confidence_weighted(),
         "permuted": ban.permuted_dark_knowledge(),
     }
+    objective = chosen("form", form, objectives)
     first = setting.generation("first", labels_only())
-    later = [
-        setting.generation(f"born again {g}", objectives[form], teachers=(g - 1,)) for g in range(1, generations + 1)
-    ]
-    return setting.lineage("born_again", first, *later)
+    pupils = (setting.generation(f"born again {g}", objective, teachers=(g - 1,)) for g in later(generations))
+    return setting.lineage("born_again", first, *pupils)

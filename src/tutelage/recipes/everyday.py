@@ -1,4 +1,4 @@
-"""The everyday recipes: one model, or one teacher and one student."""
+"""The everyday recipes: one model, trained without a teacher."""
 
 from __future__ import annotations
 
@@ -51,24 +51,3 @@ def confidence_penalty(
         penalty_weight = functional.penalty_for_primary(primary, setting.facts().num_classes)
     objective = penalty.confidence_penalty(penalty_weight=penalty_weight)
     return setting.lineage("confidence_penalty", setting.generation("confidence penalty", objective))
-
-
-def distill(
-    setting: Setting = Setting(),
-    *,
-    teacher: str | None = None,
-    teacher_weight: float = 0.9,
-    temperature: float = 4.0,
-) -> Lineage:
-    """Train a teacher, then a student (`model`) on the labels and the teacher's softened prediction.
-
-    Args:
-        teacher: The teacher's network; by default resnet20 for the digits and resnet56 otherwise.
-        teacher_weight: The weight of the teacher's term; the labels get the rest.
-        temperature: What both networks' logits are divided by in the teacher's term.
-
-    >>> [(generation.name, generation.model) for generation in distill(teacher="resnet14").generations]
-    [('teacher', 'resnet14'), ('student', 'resnet8')]
-    """
-    objective = hinton.distillation(teacher_weight=teacher_weight, temperature=temperature)
-    return setting.taught("distill", teacher, objective)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from tutelage.config import data_folder
+from tutelage.config import data_folder, unknown
 from tutelage.data import CropFlip, Data, Facts
 from tutelage.data.load import facts
 from tutelage.lineage import Generation, Lineage
@@ -12,6 +14,8 @@ from tutelage.methods.hinton import labels_only
 from tutelage.models.build import constructor
 from tutelage.objective import Objective
 from tutelage.training import OneCycle, Schedule
+
+Choice = TypeVar("Choice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,8 @@ class Setting:
         teachers: tuple[int, ...] = (),
         model: str | None = None,
         schedule: Schedule | None = None,
+        teacher_shares: tuple[float, ...] = (),
+        weights: str | None = None,
     ) -> Generation:
         """One generation in this setting."""
         return Generation(
@@ -87,6 +93,8 @@ class Setting:
             objective=objective,
             schedule=schedule or self.schedule(),
             teachers=teachers,
+            teacher_shares=teacher_shares,
+            weights=weights,
         )
 
     def lineage(self, name: str, *generations: Generation) -> Lineage:
@@ -100,3 +108,29 @@ class Setting:
             self.generation("teacher", labels_only(), model=self.network(teacher, larger=True)),
             self.generation("student", objective, teachers=(0,)),
         )
+
+
+def chosen(kind: str, given: str, choices: Mapping[str, Choice]) -> Choice:
+    """One of several by name.
+
+    Errors: ``ValueError`` with the nearest names.
+
+    >>> chosen("form", "paper", {"paper": 1, "official": 2})
+    1
+    """
+    if given not in choices:
+        raise unknown(kind, given, choices)
+    return choices[given]
+
+
+def later(generations: int) -> range:
+    """The numbers of the generations after the first.
+
+    Errors: ``ValueError`` for a negative count.
+
+    >>> list(later(2))
+    [1, 2]
+    """
+    if generations < 0:
+        raise ValueError(f"generations must be at least 0, not {generations}")
+    return range(1, generations + 1)

@@ -8,8 +8,7 @@ from typing import Literal
 from tutelage.lineage import Lineage
 from tutelage.methods import teacher_free as free
 from tutelage.methods.hinton import labels_only
-from tutelage.objective import Objective
-from tutelage.recipes.setting import Setting
+from tutelage.recipes.setting import Setting, chosen
 from tutelage.training import Milestones
 
 Form = Literal["paper", "official"]
@@ -102,14 +101,15 @@ def tf_kd_self(
     >>> print(tf_kd_self().generations[1].objective)
     0.05 H(labels, student) + 0.95 KL(teacher@20 ‖ student@20)
     """
-    objective: Objective = {
+    forms = {
         "paper": free.tf_kd(
             teacher_weight=teacher_weight, temperature=temperature, temperature_power=temperature_power
         ),
         "official": free.tf_kd_official(
             teacher_weight=teacher_weight, temperature=temperature, multiplier=multiplier
         ),
-    }[form]
+    }
+    objective = chosen("form", form, forms)
     return setting.lineage(
         "tf_kd_self",
         setting.generation("first", labels_only()),
@@ -140,7 +140,7 @@ def tf_kd_reg(
     >>> print(tf_kd_reg().generations[0].objective)
     0.9 H(labels, student) + 0.1 KL(virtual(0.99)@20 ‖ student@20)
     """
-    objective: Objective = {
+    forms = {
         "paper": free.tf_kd_reg(
             teacher_weight=teacher_weight,
             temperature=temperature,
@@ -150,5 +150,6 @@ def tf_kd_reg(
         "official": free.tf_kd_reg_official(
             teacher_weight=teacher_weight, temperature=temperature, correct=correct, multiplier=multiplier
         ),
-    }[form]
+    }
+    objective = chosen("form", form, forms)
     return setting.lineage("tf_kd_reg", setting.generation("regularised", objective))

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from tutelage.lineage import Lineage
 from tutelage.methods.tolerant import tolerant_patriarch, tolerant_student
-from tutelage.recipes.setting import Setting
+from tutelage.recipes.setting import Setting, later
 
 Number = TypeVar("Number", int, float)
 
@@ -20,6 +20,7 @@ def tolerant(
     k: int | tuple[int, ...] = 5,
     temperature: float = 1.0,
     tolerance: float | tuple[float, ...] = 0.0,
+    share: float | None = None,
 ) -> Lineage:
     """Train a tolerant patriarch, then generations that each learn from the one before.
 
@@ -33,27 +34,34 @@ def tolerant(
         temperature: What logits are divided by in the teacher's term; 1 is the paper.
         tolerance: The share of a score difference kept in the students' objectives; one for all, or one for each.
             0 is the paper.
+        share: Compare, for each image, only classes whose score is above this share of the best one's, at most `k`;
+            `primary` is then in [1/2, 1]. By default the `k` best, which is the paper.
 
     >>> print(tolerant(generations=1).generations[0].objective)
     0.428571 H(labels, student) + 0.571429 D_5(student)
     >>> print(tolerant(generations=2, teacher_weight=(0.7, 0.6)).generations[2].objective)
     0.4 H(labels, student) + 0.6 KL(teacher ‖ student)
     """
+    places = later(generations)
     weights = _for_each("teacher_weight", teacher_weight, generations)
-    shares = _for_each("tolerance", tolerance, generations)
+    kept = _for_each("tolerance", tolerance, generations)
     widths = _for_each("k", k, generations + 1)
-    patriarch = setting.generation("patriarch", tolerant_patriarch(primary=primary, k=widths[0]))
-    later = [
+    patriarch = setting.generation("patriarch", tolerant_patriarch(primary=primary, k=widths[0], share=share))
+    pupils = [
         setting.generation(
             f"generation {g}",
             tolerant_student(
-                teacher_weight=weights[g - 1], temperature=temperature, tolerance=shares[g - 1], k=widths[g]
+                teacher_weight=weights[g - 1],
+                temperature=temperature,
+                tolerance=kept[g - 1],
+                k=widths[g],
+                share=share,
             ),
             teachers=(g - 1,),
         )
-        for g in range(1, generations + 1)
+        for g in places
     ]
-    return setting.lineage("tolerant", patriarch, *later)
+    return setting.lineage("tolerant", patriarch, *pupils)
 
 
 def _for_each(name: str, given: Number | tuple[Number, ...], count: int) -> tuple[Number, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -11,8 +13,11 @@ from tutelage.models.build import build
 from tutelage.objective import number
 
 
-def explanation(lineage: Lineage, facts: Facts) -> str:
-    """The generations of a lineage: who teaches whom, each objective with its numbers, expected scores and cost."""
+def explanation(lineage: Lineage, facts: Facts, shares: Sequence[dict[str, float]] = ()) -> str:
+    """The generations of a lineage: who teaches whom, each objective with its numbers, expected scores and cost.
+
+    ``shares`` are those of ``Classroom.first_shares``, one a generation, where they were measured.
+    """
     images = facts.train_size
     scores = expected_scores(lineage, facts.num_classes)
     count = len(lineage.generations)
@@ -44,6 +49,7 @@ def explanation(lineage: Lineage, facts: Facts) -> str:
             f"{place}. {generation.name}: {generation.model}, {parameters:,} parameters{taught}",
             f"   minimises {generation.objective}",
             *_notes(lineage, place),
+            *([f"   gradient on the first batch: {_percent(shares[place])}"] if shares else []),
             f"   expected score of the labelled class {score}",
             f"   {length}, {pace}, {momentum}, weight decay {schedule.weight_decay:g}",
             f"   {work / 1e15:.3g} PFLOP",
@@ -67,3 +73,7 @@ def _cost(name: str, facts: Facts) -> tuple[int, float]:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network(image)
     return sum(p.numel() for p in network.parameters()), float(counter.get_total_flops())
+
+
+def _percent(shares: dict[str, float]) -> str:
+    return ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())

@@ -165,6 +165,7 @@ def _run_seed(
             should_stop=should_stop,
             warn=warnings.append,
             watch_test=study.watch_test,
+            meter=study.meter,
         ):
             while warnings:
                 yield Event(seed=seed, phase="warning", text=warnings.pop(0))

@@ -13,7 +13,7 @@ from tutelage.lineage import Lineage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """Lineages, each trained once for every seed; with ``watch_test``, the test set is measured after each epoch.
+    """Lineages, each trained once for every seed; ``watch_test`` and ``meter`` are those of ``lineage.train``.
 
     Errors: ``ValueError`` for no lineage, no seed, or the same seed twice.
     """
@@ -21,6 +21,7 @@ class Study:
     lineages: tuple[Lineage, ...]
     seeds: tuple[int, ...] = (0,)
     watch_test: bool = False
+    meter: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lineages", tuple(self.lineages))

@@ -1,14 +1,16 @@
-"""Teachers: frozen functions from a batch to logits. Never a submodule of anything that trains."""
+"""Teachers: frozen functions from a batch to a prediction. Never a submodule of anything that trains."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tutelage.data.batches import Batch, Normalization
 from tutelage.engine import Engine
+from tutelage.models.taps import Taps
+from tutelage.objective import Prediction
 
 __all__ = ["Committee", "NetworkTeacher"]
 
@@ -19,33 +21,38 @@ class NetworkTeacher:
     Its weights and buffers are the same before and after: nothing here can train it.
     """
 
-    def __init__(self, network: nn.Module, normalization: Normalization, engine: Engine) -> None:
+    def __init__(
+        self, network: nn.Module, normalization: Normalization, engine: Engine, layers: Sequence[str] = ()
+    ) -> None:
         self.network = engine.place(network).eval().requires_grad_(False)
         self.normalization = normalization
         self.engine = engine
+        self.taps = Taps(self.network, layers)
 
     @torch.no_grad()
-    def __call__(self, batch: Batch) -> Tensor:
-        """The logits of a batch, float32 ``[B, K]``."""
+    def __call__(self, batch: Batch) -> Prediction:
+        """The logits of a batch, float32 ``[B, K]``, and the features of its ``layers``."""
         if self.network.training:  # whoever called .train() on it: a teacher's batch statistics must not move
             self.network.eval()
         with self.engine.autocast():
-            logits: Tensor = self.network(batch.normalized(self.normalization))
-        return logits.float()
+            logits = self.network(batch.normalized(self.normalization))
+        return Prediction(logits.float(), {name: feature.float() for name, feature in self.taps.features.items()})
 
 
 class Committee:
-    """Several teachers as one: the logarithm of the mean of their probabilities.
+    """Several teachers as one: the logarithm of the mean of their probabilities, weighted by ``shares``.
 
     Source: arXiv 1805.04770, BANE; averaging probabilities, not logits.
     """
 
-    def __init__(self, members: Sequence[Callable[[Batch], Tensor]]) -> None:
-        if not members:
-            raise ValueError("a committee needs at least one teacher")
+    def __init__(self, members: Sequence[Callable[[Batch], Prediction]], shares: Sequence[float] = ()) -> None:
+        if not members or (shares and len(shares) != len(members)):
+            raise ValueError(f"a committee needs teachers and a share for each, not {len(members)} and {len(shares)}")
         self.members = tuple(members)
+        weights = torch.tensor(list(shares) or [1.0] * len(members))
+        self.log_shares = (weights / weights.sum()).log()[:, None, None]
 
-    def __call__(self, batch: Batch) -> Tensor:
-        """The logits of a batch, float32 ``[B, K]``."""
-        probs = [torch.log_softmax(member(batch), 1) for member in self.members]
-        return torch.logsumexp(torch.stack(probs), 0) - torch.tensor(len(probs)).log()
+    def __call__(self, batch: Batch) -> Prediction:
+        """The logits of a batch, float32 ``[B, K]``; a committee has no features."""
+        scores = torch.stack([member(batch).logits.log_softmax(1) for member in self.members])
+        return Prediction(torch.logsumexp(scores + self.log_shares.to(scores.device), 0), {})

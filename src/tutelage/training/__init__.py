@@ -1,11 +1,14 @@
 """Fit one model: the loop and its schedule."""
 
-from tutelage.training.fit import NotFinite, Record, State, Teacher, fit
+from tutelage.training.fit import Record, fit
+from tutelage.training.lesson import Lesson, Teacher, gradient_shares
 from tutelage.training.schedule import Cosine, Decay, Milestones, OneCycle, Schedule
+from tutelage.training.state import NotFinite, State
 
 __all__ = [
     "Cosine",
     "Decay",
+    "Lesson",
     "Milestones",
     "NotFinite",
     "OneCycle",
@@ -14,4 +17,5 @@ __all__ = [
     "State",
     "Teacher",
     "fit",
+    "gradient_shares",
 ]

@@ -14,25 +14,9 @@ from tutelage.data.batches import Batch, Epochs, Normalization
 from tutelage.engine import Engine
 from tutelage.functional import hash_ints
 from tutelage.objective import Loss, Objective, Signals
+from tutelage.training.lesson import Lesson, Teacher, gradient_shares
 from tutelage.training.schedule import Schedule
-
-Teacher = Callable[[Batch], Tensor]
-"""A frozen function from a batch to logits ``[B, K]``."""
-
-
-class NotFinite(ArithmeticError):
-    """A loss or weight that is not a finite number; the message says where it arose."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class State:
-    """A moment of training, complete: continuing from it gives the same weights, bit for bit, as never stopping.
-
-    ``step`` counts optimizer steps; ``tensors`` holds the network, the momentum and the running sums of the epoch.
-    """
-
-    step: int
-    tensors: dict[str, Tensor]
+from tutelage.training.state import NotFinite, State, capture, restore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,28 +48,43 @@ def fit(
     teacher: Teacher | None = None,
     state: State | None = None,
     pulse: float = 0.5,
+    meter: bool = False,
 ) -> Iterator[Record]:
     """Train ``network`` in place, from ``state`` on if one is given; all randomness is a function of the seed.
+
+    With ``meter`` each epoch's metrics hold every term's share of the gradient norm at the epoch's first step.
 
     Errors: :class:`NotFinite` before the optimizer would use a loss that is not a number (on a GPU: before the next
     record); ``ValueError`` for an objective that needs a teacher where there is none.
     """
-    if objective.needs_teacher and teacher is None:
-        raise ValueError(f"the objective {objective} learns from a teacher, and there is none")
-    network = engine.place(network)
+    with Lesson(network, objective, normalization, engine, teacher) as lesson:
+        yield from _loop(lesson, data, schedule, seed, state, pulse, meter)
+
+
+def _loop(
+    lesson: Lesson,
+    data: Epochs,
+    schedule: Schedule,
+    seed: int,
+    state: State | None,
+    pulse: float,
+    meter: bool,
+) -> Iterator[Record]:
+    network, engine, objective = lesson.network, lesson.engine, lesson.objective
+    bound = lesson.bind(data, seed)
     optimizer = torch.optim.SGD(
-        network.parameters(),
+        [*network.parameters(), *bound.parameters()],
         lr=schedule.lr,
         momentum=schedule.momentum,
         nesterov=schedule.nesterov and schedule.momentum > 0,
         weight_decay=schedule.weight_decay,
         fused=True,
     )
-    sums = torch.zeros(len(objective.terms) + 2, dtype=torch.float64, device=engine.device)
+    sums = torch.zeros(2 * len(objective.terms) + 2, dtype=torch.float64, device=engine.device)
     step, steps, images = 0, schedule.epochs * len(data), 0
     if state is not None:
         step = state.step
-        _restore(state, network, optimizer, sums)
+        restore(state, network, bound, optimizer, sums)
     finite = torch.ones((), dtype=torch.bool, device=engine.device)
 
     def record(metrics: dict[str, float] | None = None) -> Record:
@@ -97,7 +96,7 @@ def fit(
             epoch=step // len(data),
             images=images,
             metrics=metrics,
-            state=lambda: _capture(step, network, optimizer, sums),
+            state=lambda: capture(step, network, bound, optimizer, sums),
         )
 
     due = time.monotonic() + pulse
@@ -109,23 +108,15 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             engine.seed(int(hash_ints(seed, 2, step)))
-            with torch.no_grad():
-                teacher_logits = None if teacher is None else teacher(batch)
-            with engine.autocast():
-                logits = network(batch.normalized(normalization))
-            signals = Signals(
-                student_logits=logits.float(),
-                labels=batch.labels,
-                teacher_logits=teacher_logits,
-                keys=batch.keys,
-                progress=progress,
-            )
-            loss = objective(signals)
+            signals = lesson.signals(batch, progress)
+            loss: Loss = bound(signals)
             if engine.device.type == "cpu":
                 if not math.isfinite(loss.total.item()):
                     raise NotFinite(_diagnosis(loss, signals, batch, step, steps, rate))
             else:  # looking now would stall the device: remembered, and looked at before any record
                 finite &= torch.isfinite(loss.total)
+            if meter and step % len(data) == 0:
+                sums[-len(objective.terms) :] = gradient_shares(loss, list(network.parameters()))
             optimizer.zero_grad(set_to_none=True)
             loss.total.backward()
             optimizer.step()
@@ -136,7 +127,7 @@ def fit(
                 yield record()
                 network.train()
                 due = time.monotonic() + pulse
-        metrics = {"epoch": epoch + 1, "lr": rate, **_means(sums, objective, len(data.labels))}
+        metrics = {"epoch": epoch + 1, "lr": rate, **_means(sums, objective, len(data.labels), meter)}
         sums.zero_()
         yield record(metrics)
         network.train()
@@ -144,44 +135,22 @@ def fit(
 
 
 def _add(sums: Tensor, loss: Loss, signals: Signals) -> None:
+    """Add a step to the running sums: correct, loss, each term; behind them stand the terms' gradient shares."""
     with torch.no_grad():
         count = len(signals.labels)
         correct = (signals.student_logits.argmax(1) == signals.labels).sum()
-        sums += torch.stack([correct, loss.total * count, *(part * count for part in loss.parts.values())])
+        step = torch.stack([correct, loss.total * count, *(part * count for part in loss.parts.values())])
+        sums[: len(step)] += step
 
 
-def _means(sums: Tensor, objective: Objective, count: int) -> dict[str, float]:
-    names = ["accuracy", "loss", *(f"loss/{term.name}" for term in objective.terms)]
-    return dict(zip(names, (sums / count).tolist(), strict=True))
-
-
-def _momentum_of(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
-        f"momentum/{name}": buffer
-        for name, parameter in network.named_parameters()
-        if (buffer := optimizer.state[parameter].get("momentum_buffer")) is not None
-    }
-
-
-def _capture(step: int, network: nn.Module, optimizer: torch.optim.Optimizer, sums: Tensor) -> State:
-    tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
-    tensors |= _momentum_of(network, optimizer)
-    bad = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
-    if bad:
-        raise NotFinite(f"after step {step}, {bad[0]} holds values that are not finite numbers; nothing was saved")
-    tensors["sums"] = sums
-    return State(step=step, tensors={name: value.detach().clone() for name, value in tensors.items()})
-
-
-def _restore(state: State, network: nn.Module, optimizer: torch.optim.Optimizer, sums: Tensor) -> None:
-    network.load_state_dict(
-        {n.removeprefix("network/"): v for n, v in state.tensors.items() if n.startswith("network/")}
-    )
-    for name, parameter in network.named_parameters():
-        buffer = state.tensors.get(f"momentum/{name}")
-        if buffer is not None:
-            optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
-    sums.copy_(state.tensors["sums"])
+def _means(sums: Tensor, objective: Objective, count: int, meter: bool) -> dict[str, float]:
+    terms = [term.name for term in objective.terms]
+    means = (sums[: len(terms) + 2] / count).tolist()
+    found = dict(zip(["accuracy", "loss", *(f"loss/{term}" for term in terms)], means, strict=True))
+    if meter:
+        shares = sums[-len(terms) :].tolist()
+        found |= {f"share/{term}": share for term, share in zip(terms, shares, strict=True)}
+    return found
 
 
 def _diagnosis(loss: Loss, signals: Signals, batch: Batch, step: int, steps: int, rate: float) -> str:

@@ -1,0 +1,115 @@
+"""Jin, Wang, Lin: Multi-level Logit Distillation (CVPR 2023), by its plain formulas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tutelage import functional
+from tutelage.objective import Constant, Match, Objective, Signals, TeacherProbs, beside_labels, number
+
+
+def batch_relations(target_probs: Tensor, student_logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
+    """``functional.batch_correlation`` to any target distribution, ``[B]``; it depends on the whole batch.
+
+    >>> batch_relations(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.zeros(2, 2))
+    tensor([0.5000, 0.5000])
+    """
+    student = functional.tempered_logits(student_logits, temperature)
+    return functional.batch_correlation(student, target_probs.log())
+
+
+def class_relations(target_probs: Tensor, student_logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
+    """``functional.class_correlation`` to any target distribution, ``[B]``; it depends on the whole batch.
+
+    >>> class_relations(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.zeros(2, 2))
+    tensor([0.5000, 0.5000])
+    """
+    student = functional.tempered_logits(student_logits, temperature)
+    return functional.class_correlation(student, target_probs.log())
+
+
+@dataclass(frozen=True, slots=True)
+class _OneOf:
+    """One of the temperatures of a sum; in a formula it stands for all of them."""
+
+    value: float
+    among: tuple[float, ...]
+    needs_teacher = False
+
+    def __call__(self, signals: Signals) -> float:
+        return self.value
+
+    def formula(self) -> str:
+        return ", ".join(number(value) for value in self.among)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverTemperatures:
+    """A matching term, summed over temperatures; its own temperature is not used.
+
+    >>> instance = Match(name="instance", target=TeacherProbs())
+    >>> OverTemperatures(of=instance, temperatures=(2.0, 4.0)).formula()
+    'Σ τ^2 KL(teacher@τ ‖ student@τ) with τ = 2, 4'
+
+    Source: Jin, Wang, Lin, CVPR 2023 ("prediction augmentation").
+    """
+
+    of: Match
+    temperatures: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "temperatures", tuple(float(value) for value in self.temperatures))
+        if not isinstance(self.of, Match):
+            raise TypeError(f"what is summed over temperatures must be a Match, not {self.of!r}")
+        if not self.temperatures:
+            raise ValueError(f"{self.of.name!r} needs at least one temperature")
+
+    @property
+    def name(self) -> str:
+        """The name of the term within."""
+        return self.of.name
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the term within asks a teacher."""
+        return self.of.needs_teacher
+
+    def __call__(self, signals: Signals) -> Tensor:
+        """The sum for each example, ``[B]``."""
+        return torch.stack([self._at(value)(signals) for value in self.temperatures]).sum(0)
+
+    def formula(self) -> str:
+        """The term as a formula."""
+        return f"Σ {self._at(self.temperatures[0]).formula()}"
+
+    def _at(self, value: float) -> Match:
+        return replace(self.of, temperature=_OneOf(value, self.temperatures))
+
+
+def multi_level(
+    *,
+    hard_weight: float = 0.1,
+    teacher_weight: float = 0.9,
+    temperatures: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0, 6.0),
+) -> Objective:
+    """MLKD: labels, and the teacher's scores, relations between examples and relations between classes.
+
+    Formula: ``h H(e_y, p) + w sum_T (T^2 KL(P^T || P) + |P^T P^T' - P P'|^2 / B + |P^T' P^T - P' P|^2 / K)``,
+    ``P`` and ``P^T`` the ``[B, K]`` scores of student and teacher at temperature T, ``'`` the transpose. Each image
+    is seen in one view; the paper trains on a weak and a strong one. There is no confidence mask.
+
+    >>> print(multi_level(temperatures=(2.0, 4.0)).terms[1].formula())
+    Σ 0.9 τ^2 KL(teacher@τ ‖ student@τ) with τ = 2, 4
+    >>> print(multi_level().terms[2].formula())
+    Σ 0.9 batch_relations(teacher@τ, student@τ) with τ = 2, 3, 4, 5, 6
+
+    Source: Jin, Wang, Lin, CVPR 2023; weights and temperatures from its code, whose masks and views differ.
+    """
+    instance = Match(name="instance", target=TeacherProbs(), weight=Constant(teacher_weight))
+    batch = replace(instance, name="batch", temperature_power=0.0, distance=batch_relations)
+    classes = replace(batch, name="classes", distance=class_relations)
+    summed = (OverTemperatures(of=term, temperatures=temperatures) for term in (instance, batch, classes))
+    return beside_labels(hard_weight, *summed)

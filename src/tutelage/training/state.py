@@ -1,0 +1,60 @@
+"""A moment of training as tensors: taken, kept finite, and put back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.objective import Bound
+
+
+class NotFinite(ArithmeticError):
+    """A loss or weight that is not a finite number; the message says where it arose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class State:
+    """A moment of training, complete: continuing from it gives the same weights, bit for bit, as never stopping.
+
+    ``step`` counts optimizer steps; ``tensors`` holds the network, the momentum and the running sums of the epoch.
+    """
+
+    step: int
+    tensors: dict[str, Tensor]
+
+
+def _owners(network: nn.Module, bound: Bound) -> tuple[tuple[str, nn.Module], ...]:
+    return ("network", network), ("learned", bound)
+
+
+def capture(step: int, network: nn.Module, bound: Bound, optimizer: torch.optim.Optimizer, sums: Tensor) -> State:
+    """Copy a moment of training.
+
+    Errors: :class:`NotFinite` for a weight, statistic or momentum that is not a finite number.
+    """
+    tensors: dict[str, Tensor] = {}
+    for owner, module in _owners(network, bound):
+        tensors |= {f"{owner}/{name}": value for name, value in module.state_dict().items()}
+        for name, parameter in module.named_parameters():
+            buffer = optimizer.state[parameter].get("momentum_buffer")
+            if buffer is not None:
+                tensors[f"momentum/{owner}/{name}"] = buffer
+    bad = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        raise NotFinite(f"after step {step}, {bad[0]} holds values that are not finite numbers; nothing was saved")
+    tensors["sums"] = sums
+    return State(step=step, tensors={name: value.detach().clone() for name, value in tensors.items()})
+
+
+def restore(state: State, network: nn.Module, bound: Bound, optimizer: torch.optim.Optimizer, sums: Tensor) -> None:
+    """Put a moment of training back."""
+    for owner, module in _owners(network, bound):
+        prefix = f"{owner}/"
+        module.load_state_dict({n.removeprefix(prefix): v for n, v in state.tensors.items() if n.startswith(prefix)})
+        for name, parameter in module.named_parameters():
+            buffer = state.tensors.get(f"momentum/{prefix}{name}")
+            if buffer is not None:
+                optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
+    sums.copy_(state.tensors["sums"])

@@ -1,0 +1,153 @@
+"""Writing an export: where to, checked against what, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tutelage import storage
+from tutelage.export import Exported, Source, export_model, find_model, open_folder, write
+from tutelage.export.contract import Contract
+from tutelage.export.formats import Format, to_bytes
+from tutelage.export.network import Deployed
+from tutelage.lineage import Model
+
+WEIGHTS: tuple[Format, ...] = ("safetensors",)
+
+
+def test_what_an_export_holds(exported: Exported) -> None:
+    names = {"weights.safetensors", "model.pt2", "model.onnx", "README.md", "model.json"}
+    assert {path.name for path in exported.folder.iterdir()} == set(exported.files) == names
+    whole = json.loads((exported.folder / "model.json").read_bytes())
+    for name, entry in whole["files"].items():
+        data = (exported.folder / name).read_bytes()
+        assert entry["size"] == len(data)
+        assert entry["sha256"] == hashlib.sha256(data).hexdigest()
+    assert set(whole["files"]) == set(exported.differences) == names - {"README.md", "model.json"}
+    assert whole["files"]["model.onnx"]["opset"] >= 18
+    assert whole["checked"] == {"images": "64 test images", "largest_difference": exported.differences}
+    assert max(exported.differences.values()) <= 1e-4
+
+
+def test_an_earlier_export_is_replaced(exported: Exported, folder: Path, source: Source) -> None:
+    export_model(source, folder, WEIGHTS, license="MIT")
+    assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "README.md", "model.json"}
+    assert set(json.loads((folder / "model.json").read_bytes())["files"]) == {"weights.safetensors"}
+    same = "weights.safetensors"
+    assert (folder / same).read_bytes() == (exported.folder / same).read_bytes()
+
+
+def test_a_folder_of_something_else_is_left_alone(source: Source, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds 'README\.md' and is not an exported model"):
+        export_model(source, tmp_path, WEIGHTS)
+    with pytest.raises(ValueError, match="is a file"):
+        export_model(source, tmp_path / "README.md", WEIGHTS)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "model.json").write_text("{}")
+    with pytest.raises(storage.Damaged, match=r"model\.json is not a contract of tutelage"):
+        export_model(source, tmp_path / "other", WEIGHTS)
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_an_export_that_was_killed_is_none_and_can_be_made_again(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> tuple[int, str]:
+        if path.name == "README.md":
+            raise OSError("disk full")
+        return real(path, data)
+
+    real = storage.write_bytes
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "write_bytes", full)
+        with pytest.raises(OSError, match="disk full"):
+            export_model(source, tmp_path / "out", WEIGHTS)
+    assert not (tmp_path / "out" / "model.json").exists()
+    export_model(source, tmp_path / "out", WEIGHTS)
+    assert open_folder(tmp_path / "out").contract.model == "resnet8"
+
+
+@pytest.mark.parametrize("nudge", [1e-3, float("nan")])
+def test_a_program_that_answers_otherwise_is_never_written(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nudge: float
+) -> None:
+    def wrong(deployed: Deployed, contract: Contract, formats: tuple[Format, ...]) -> dict[Format, bytes]:
+        deployed.network.classifier.bias.add_(nudge)
+        return to_bytes(deployed, contract, formats)
+
+    monkeypatch.setattr(write, "to_bytes", wrong)
+    monkeypatch.setattr(write, "TOLERANCE", 1e-5)
+    with pytest.raises(ValueError, match=r"weights\.safetensors would give other logits than the checkpoint"):
+        export_model(source, tmp_path / "out", WEIGHTS)
+    assert not (tmp_path / "out").exists()
+
+
+def copy_of(source: Source, folder: Path, **changes: object) -> Source:
+    """The same model in another folder, with other things in its config.json."""
+    shutil.copytree(source.model.folder, folder)
+    config = json.loads((folder / "config.json").read_bytes()) | changes
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+    del files["manifest.json"]
+    storage.commit(folder, files | {"config.json": storage.json_bytes(config)})
+    return dataclasses.replace(source, model=Model(address=folder.name, folder=folder))
+
+
+def test_without_the_data_made_up_images_do(source: Source, tmp_path: Path) -> None:
+    moved = copy_of(source, tmp_path / "model", data_fingerprint="another")
+    done = export_model(moved, tmp_path / "out", WEIGHTS)
+    assert done.images == "64 made-up images"
+    assert max(done.differences.values()) <= 1e-4
+    lineage = source.made_of()["lineage"]
+    lineage["data"]["name"] = "/no/such/place/pets"
+    moved = copy_of(source, tmp_path / "gone", lineage=lineage)
+    assert export_model(moved, tmp_path / "out", WEIGHTS).images == "64 made-up images"
+    assert b"/no/such" not in (tmp_path / "out" / "model.json").read_bytes()
+
+
+def test_a_network_whose_code_has_changed_is_noticed(source: Source, tmp_path: Path) -> None:
+    changed = copy_of(source, tmp_path / "model", normalization={"mean": [0.9], "std": [0.05]})
+    with pytest.raises(ValueError, match=r"gives other logits for the test images .* its code has changed since"):
+        export_model(changed, tmp_path / "out", WEIGHTS)
+
+
+def test_a_config_that_describes_no_model(source: Source, tmp_path: Path) -> None:
+    broken = copy_of(source, tmp_path / "model", place=5)
+    with pytest.raises(storage.Damaged, match=r"config\.json does not describe a model: IndexError"):
+        export_model(broken, tmp_path / "out", WEIGHTS)
+
+
+def test_weights_of_another_network(source: Source, tmp_path: Path) -> None:
+    lineage = source.made_of()["lineage"]
+    lineage["generations"][1]["model"] = "resnet14"
+    other = copy_of(source, tmp_path / "model", lineage=lineage)
+    with pytest.raises(ValueError, match="its weights do not fit the network 'resnet14': .*Missing key"):
+        export_model(other, tmp_path / "out", WEIGHTS)
+
+
+def test_a_foreign_model_may_not_name_code_to_run(source: Source, runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    lineage = source.made_of()["lineage"]
+    lineage["generations"][1]["model"] = f"{tmp_path / 'mine.py'}:net"
+    copy_of(source, tmp_path / "model", lineage=lineage)
+    with pytest.raises(ValueError, match="importing it runs its code: add --trust"):
+        export_model(find_model(str(tmp_path / "model"), runs), tmp_path / "out", WEIGHTS)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_no_format_and_no_licence(source: Source, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="export needs a format: safetensors, torch, onnx"):
+        export_model(source, tmp_path / "out", ())
+    with pytest.raises(ValueError, match="a licence is an identifier such as apache-2.0"):
+        export_model(source, tmp_path / "out", WEIGHTS, license="mit\nlibrary_name: evil")
+
+
+def test_the_trained_model_is_left_as_it_was(exported: Exported, source: Source) -> None:
+    storage.verify(source.model.folder)
+    assert torch.get_num_threads() == 1

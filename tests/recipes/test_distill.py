@@ -1,0 +1,123 @@
+"""Distillation in all its mixtures, down to the objectives and who teaches whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tutelage import storage
+from tutelage.lineage import Lineage
+from tutelage.recipes import call
+from tutelage.study import Machine, Study, load_results, run
+
+QUICK = {"train_size": 20, "epochs": 1}
+
+
+def line(**arguments: object) -> Lineage:
+    return call("distill", **arguments)
+
+
+def objective(**arguments: object) -> str:
+    return str(line(**arguments).generations[-1].objective)
+
+
+def test_a_chain_of_assistants() -> None:
+    found = line(teacher=("resnet20",), assistants=("resnet14", "resnet8"))
+    assert [(g.name, g.model, g.teachers) for g in found.generations] == [
+        ("teacher", "resnet20", ()),
+        ("assistant 1", "resnet14", (0,)),
+        ("assistant 2", "resnet8", (1,)),
+        ("student", "resnet8", (2,)),
+    ]
+
+
+def test_a_committee_with_shares() -> None:
+    found = line(teacher=("resnet20", "resnet14"), teacher_shares=(3.0, 1.0), assistants=("resnet14",))
+    assert [(g.name, g.teachers, g.teacher_shares) for g in found.generations] == [
+        ("teacher 1", (), ()),
+        ("teacher 2", (), ()),
+        ("assistant 1", (0, 1), (3.0, 1.0)),
+        ("student", (2,), ()),
+    ]
+    with pytest.raises(ValueError, match="2 teachers and 1 shares"):
+        line(teacher=("resnet20", "resnet14"), teacher_shares=(1.0,))
+    with pytest.raises(ValueError, match="must be above 0"):
+        line(teacher=("resnet20", "resnet14"), teacher_shares=(1.0, -1.0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "formula"),
+    [
+        ({}, "0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4)"),
+        ({"teacher_weight": 0.5}, "0.5 H(labels, student) + 0.5 4^2 KL(teacher@4 ‖ student@4)"),
+        ({"temperature": 2.0}, "0.1 H(labels, student) + 0.9 2^2 KL(teacher@2 ‖ student@2)"),
+        ({"method": "born_again"}, "KL(teacher ‖ student)"),
+        ({"method": "tf_kd:teacher_weight=0.6"}, "0.4 H(labels, student) + 0.6 KL(teacher@20 ‖ student@20)"),
+        ({"adjustment": "shift"}, "0.1 H(labels, student) + 0.9 4^2 KL(shifted(teacher@4) ‖ student@4)"),
+        ({"adjustment": "smooth"}, "0.1 H(labels, student) + 0.9 4^2 KL(smoothed(teacher@4, 0.1) ‖ student@4)"),
+        (
+            {"add": ("attention_transfer:weight=1000", "confidence_penalty")},
+            "0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4) + "
+            "1000 attention_transfer(stage1, stage2, stage3) - 0.1 H(student)",
+        ),
+        (
+            {"add": ("attention_transfer:layers=stage1+stage2/stage3",)},
+            "0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4) + "
+            "1000 attention_transfer(stage1, stage2/stage3)",
+        ),
+    ],
+)
+def test_formulas(arguments: dict[str, object], formula: str) -> None:
+    assert objective(**arguments) == formula
+
+
+@pytest.mark.parametrize("rule", ["flsw", "cwsm"])
+@pytest.mark.parametrize("method", ["distillation", "decoupled", "logit_standardization"])
+def test_a_temperature_rule_applies_to_any_logit_term(method: str, rule: str) -> None:
+    found = objective(method=method, temperature_rule=rule, bias=3.0)
+    assert "τ = max(1, " in found
+    assert "3(mean w - w)" in found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "destillation"}, "unknown method 'destillation': did you mean distillation"),
+        ({"method": "distillation:temprature=3"}, "unknown argument of distillation 'temprature'"),
+        ({"method": "distillation:temperature=warm"}, "distillation:temperature must be like 4.0, not 'warm'"),
+        ({"add": ("attention",)}, "unknown method 'attention': did you mean attention_transfer"),
+        ({"method": "born_again", "adjustment": "shift", "temperature_rule": "flsw"}, None),
+        ({"method": "label_smoothing"}, "has a teacher, but"),
+        ({"method": "decoupled", "adjustment": "shift"}, "has a target of the teacher's that could be changed"),
+        ({"teacher_weights": ("a", "b")}, "1 teachers need 1 files of weights, not 2"),
+        ({"teacher": ("resnet21",)}, "unknown model 'resnet21'"),
+    ],
+)
+def test_requests_that_do_not_fit(arguments: dict[str, object], message: str | None) -> None:
+    if message is None:
+        assert "shifted(teacher@τ)" in objective(**arguments)
+        return
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        line(**arguments)
+
+
+def test_a_given_teacher_is_measured_and_not_trained(tmp_path: Path) -> None:
+    machine = Machine(device="cpu", precision="fp32", threads=1)
+    first = Study(lineages=(line(teacher=("resnet14",), **QUICK),))
+    list(run(first, runs=tmp_path, machine=machine))
+    trained = load_results(first.name, tmp_path).rows[0].models[0]
+    loose = tmp_path / "teacher.safetensors"
+    storage.write_bytes(loose, (trained.folder / "weights.safetensors").read_bytes())
+    for given in (loose, trained.folder):
+        lineage = line(teacher=("resnet14",), teacher_weights=(str(given),), **QUICK)
+        study = Study(lineages=(lineage,))
+        list(run(study, runs=tmp_path, machine=machine))
+        teacher = load_results(study.name, tmp_path).rows[0].models[0]
+        assert teacher.address != trained.address
+        assert teacher.metrics() == []
+        assert teacher.evaluation() == trained.evaluation()
+    wrong = Study(lineages=(line(teacher=("resnet8",), teacher_weights=(str(loose),), **QUICK),))
+    events = list(run(wrong, runs=tmp_path, machine=machine))
+    assert [event.phase for event in events] == ["failed"]
+    assert "teacher.safetensors" in events[0].text

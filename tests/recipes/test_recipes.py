@@ -1,0 +1,383 @@
+"""Recipes: the lineages they make, what their arguments change, and which of their models are the same."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.functional.inputs import repeatable
+from tests.recipes.test_addresses import addresses
+from tutelage import config
+from tutelage.data import CropFlip, Data
+from tutelage.lineage import Lineage, expected_scores
+from tutelage.methods.hinton import labels_only
+from tutelage.recipes import Setting, find, recipes
+from tutelage.recipes.born_again import born_again
+from tutelage.recipes.distill import distill
+from tutelage.recipes.everyday import baseline, confidence_penalty, label_smoothing
+from tutelage.recipes.preparing_lessons import dynamic_temperature, knowledge_adjustment
+from tutelage.recipes.teacher_free import defective, reversed, tf_kd_reg, tf_kd_self
+from tutelage.recipes.tolerant import tolerant
+from tutelage.training import Milestones, OneCycle
+
+RECIPES = recipes()
+SETTINGS = [Setting(), Setting(data="cifar100")]
+
+every_recipe = pytest.mark.parametrize("name", RECIPES)
+every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.data)
+
+
+@pytest.fixture(autouse=True)
+def no_data_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUTELAGE_DATA", str(tmp_path / "nothing here"))
+
+
+@every_recipe
+@every_setting
+def test_builds_with_defaults(name: str, setting: Setting) -> None:
+    line = RECIPES[name](setting)
+    assert line.name == name
+    assert line.data == Data(name=setting.data)
+    assert line.views == (CropFlip(padding=1, flip=False) if setting.data == "digits" else CropFlip())
+    *_, last = line.generations
+    assert last.schedule.epochs == (200 if setting.data == "digits" else 164)
+    assert find(name) is RECIPES[name]
+
+
+@every_recipe
+def test_digits_are_the_default(name: str) -> None:
+    assert RECIPES[name]() == RECIPES[name](Setting(data="digits"))
+
+
+@every_recipe
+@every_setting
+def test_goes_to_json_and_back(name: str, setting: Setting) -> None:
+    line = RECIPES[name](setting)
+    back = config.from_json(json.loads(json.dumps(config.to_json(line))))
+    assert back == line
+    assert addresses(back) == addresses(line)
+
+
+@every_recipe
+@every_setting
+def test_teachers_stand_before_their_pupils_and_all_but_the_last_teach(name: str, setting: Setting) -> None:
+    generations = RECIPES[name](setting).generations
+    for place, generation in enumerate(generations):
+        assert all(0 <= teacher < place for teacher in generation.teachers)
+        assert bool(generation.teachers) is generation.objective.needs_teacher
+    taught_by = {teacher for generation in generations for teacher in generation.teachers}
+    assert taught_by == set(range(len(generations) - 1))
+
+
+@every_recipe
+def test_arguments_have_defaults_types_and_docs(name: str) -> None:
+    first, *own = inspect.signature(RECIPES[name]).parameters.values()
+    assert first.name == "setting"
+    documented = re.findall(r"^    (\w+): ", inspect.getdoc(RECIPES[name]) or "", re.M)
+    assert documented == [parameter.name for parameter in own]
+    for parameter in own:
+        assert parameter.kind is parameter.KEYWORD_ONLY
+        assert parameter.default is not parameter.empty
+        assert parameter.annotation is not parameter.empty
+        assert parameter.name not in {field.name for field in fields(Setting)}
+
+
+def test_the_setting_documents_its_fields() -> None:
+    documented = re.findall(r"^    (\w+): ", inspect.getdoc(Setting) or "", re.M)
+    assert documented == [field.name for field in fields(Setting)]
+
+
+CHANGES: list[tuple[Callable[..., Lineage], dict[str, Any], dict[str, Any]]] = [
+    (label_smoothing, {}, {"smoothing": 0.2, "primary": 0.6}),
+    (confidence_penalty, {}, {"penalty_weight": 0.2, "primary": 0.6}),
+    (
+        distill,
+        {},
+        {
+            "teacher": ("resnet14",),
+            "assistants": ("resnet14",),
+            "method": "born_again_labels",
+            "add": ("confidence_penalty",),
+            "adjustment": "shift",
+            "temperature_rule": "flsw",
+            "teacher_weight": 0.5,
+            "temperature": 2.0,
+        },
+    ),
+    (distill, {"teacher": ("resnet14", "resnet8")}, {"teacher_shares": (0.7, 0.3), "teacher": ("resnet14",) * 2}),
+    (distill, {"adjustment": "smooth"}, {"smoothing": 0.2}),
+    (distill, {"temperature_rule": "cwsm"}, {"bias": 1.0}),
+    (born_again, {}, {"generations": 2, "form": "labels"}),
+    (born_again, {"form": "labels"}, {"teacher_weight": 0.4}),
+    (born_again, {"form": "confidence"}, {"form": "permuted"}),
+    (
+        tolerant,
+        {},
+        {
+            "generations": 2,
+            "primary": 0.5,
+            "teacher_weight": 0.5,
+            "k": 4,
+            "temperature": 2.0,
+            "tolerance": 0.1,
+            "share": 0.2,
+        },
+    ),
+    (tolerant, {"tolerance": 0.1}, {"k": (5, 4, 4, 4, 4, 4)}),
+    (tolerant, {}, {"share": 0.1}),
+    (knowledge_adjustment, {}, {"teacher": "resnet14", "adjustment": "smooth", "teacher_weight": 1.0}),
+    (knowledge_adjustment, {"adjustment": "smooth"}, {"smoothing": 0.2, "temperature": 8.0}),
+    (
+        dynamic_temperature,
+        {"adjustment": "smooth"},
+        {
+            "teacher": "resnet14",
+            "weights": "cwsm",
+            "adjustment": "shift",
+            "teacher_weight": 0.5,
+            "temperature": 8.0,
+            "bias": 1.0,
+            "power": 2.0,
+            "normalize": "sum",
+            "floor": 2.0,
+            "smoothing": 0.2,
+        },
+    ),
+    (reversed, {}, {"teacher": "resnet14", "teacher_weight": 0.5, "temperature": 6.0, "temperature_power": 2.0}),
+    (
+        defective,
+        {},
+        {
+            "teacher": "resnet14",
+            "teacher_epochs": 2,
+            "teacher_weight": 0.5,
+            "temperature": 6.0,
+            "temperature_power": 2.0,
+        },
+    ),
+    (tf_kd_self, {}, {"form": "official", "teacher_weight": 0.5, "temperature": 6.0, "temperature_power": 2.0}),
+    (tf_kd_self, {"form": "official"}, {"multiplier": 50.0, "teacher_weight": 0.5, "temperature": 6.0}),
+    (tf_kd_reg, {}, {"form": "official", "teacher_weight": 0.5, "temperature": 6.0, "temperature_power": 2.0}),
+    (
+        tf_kd_reg,
+        {"form": "official"},
+        {"multiplier": 50.0, "teacher_weight": 0.5, "temperature": 6.0, "correct": 0.9},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "base", "argument", "value"),
+    [
+        pytest.param(recipe, base, argument, value, id=f"{recipe.__name__}-{argument}={value}")
+        for recipe, base, arguments in CHANGES
+        for argument, value in arguments.items()
+    ],
+)
+def test_every_argument_changes_the_models(
+    recipe: Callable[..., Lineage], base: dict[str, Any], argument: str, value: Any
+) -> None:
+    assert addresses(recipe(**base | {argument: value})) != addresses(recipe(**base))
+
+
+@every_recipe
+def test_no_argument_is_missing_above(name: str) -> None:
+    own = set(inspect.signature(RECIPES[name]).parameters) - {"setting", "teacher_weights"}  # the latter are files
+    assert own == {a for recipe, _, arguments in CHANGES if recipe is RECIPES[name] for a in arguments}
+
+
+@every_recipe
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", "resnet14"),
+        ("epochs", 7),
+        ("batch_size", 32),
+        ("lr", 0.05),
+    ],
+)
+def test_the_setting_changes_the_models(name: str, field: str, value: Any) -> None:
+    plain, other = RECIPES[name](), RECIPES[name](replace(Setting(), **{field: value}))
+    assert addresses(plain)[-1] != addresses(other)[-1]
+    last = other.generations[-1]
+    assert value in (last.model, last.schedule.epochs, last.schedule.batch_size, last.schedule.lr)
+
+
+def test_the_setting_names_the_images() -> None:
+    line = baseline(Setting(train_size=200, holdout=40))
+    assert line.data == Data(name="digits", train_size=200, holdout=40)
+    assert Setting(data="cifar100").facts().num_classes == 100
+
+
+@pytest.mark.parametrize("name", ["distill", "knowledge_adjustment", "dynamic_temperature", "defective"])
+def test_teachers_are_larger_unless_named(name: str) -> None:
+    def models(setting: Setting, **given: object) -> list[str]:
+        return [generation.model for generation in RECIPES[name](setting, **given).generations]
+
+    wanted = ("resnet14",) if name == "distill" else "resnet14"
+
+    assert models(Setting()) == ["resnet20", "resnet8"]
+    assert models(Setting(data="cifar100")) == ["resnet56", "resnet20"]
+    assert models(Setting(model="vgg8"), teacher=wanted) == ["resnet14", "vgg8"]
+
+
+def test_reversed_turns_the_sizes_around() -> None:
+    def models(line: Lineage) -> list[str]:
+        return [generation.model for generation in line.generations]
+
+    assert models(reversed()) == ["resnet8", "resnet20"]
+    assert models(reversed(Setting(data="cifar100"))) == ["resnet20", "resnet56"]
+    assert models(reversed(Setting(model="resnet32"), teacher="resnet14")) == ["resnet14", "resnet32"]
+
+
+def test_a_poor_teachers_rate_does_not_fall() -> None:
+    poor, student = defective(teacher_epochs=3).generations
+    assert (poor.schedule.epochs, poor.schedule.decay) == (3, Milestones(at=()))
+    assert (student.schedule.epochs, student.schedule.decay) == (200, OneCycle())
+    assert poor.schedule.decay.share(0.99) == 1.0
+
+
+@pytest.mark.parametrize("form", ["teacher", "labels", "confidence", "permuted"])
+def test_born_again_forms(form: Any) -> None:
+    first, *later = born_again(form=form, generations=3).generations
+    assert first.objective == labels_only()
+    assert [generation.teachers for generation in later] == [(0,), (1,), (2,)]
+    assert len({config.digest(generation.objective) for generation in later}) == 1
+
+
+def test_one_value_a_generation() -> None:
+    line = tolerant(generations=3, teacher_weight=(0.7, 0.6, 0.5), k=(4, 3, 3, 2), tolerance=(0.0, 0.1, 0.2))
+    assert [str(generation.objective) for generation in line.generations] == [
+        "0.444444 H(labels, student) + 0.555556 D_4(student)",
+        "0.3 H(labels, student) + 0.7 KL(teacher ‖ student)",
+        "0.36 H(labels, student) + 0.54 KL(teacher ‖ student) + 0.1 D_3(student)",
+        "0.4 H(labels, student) + 0.4 KL(teacher ‖ student) + 0.2 D_2(student)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "count"),
+    [
+        ("teacher_weight", (0.6, 0.5), 3),
+        ("teacher_weight", (0.6, 0.5, 0.4, 0.3), 3),
+        ("teacher_weight", (), 3),
+        ("tolerance", (0.1, 0.2), 3),
+        ("k", (5, 4, 3), 4),
+        ("k", (5,) * 5, 4),
+    ],
+)
+def test_the_wrong_number_of_values_is_an_error(argument: str, value: tuple[Any, ...], count: int) -> None:
+    given: dict[str, Any] = {argument: value}
+    message = f"{argument} takes one number, or one for each of {count} generations, not {len(value)}"
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        tolerant(generations=3, **given)
+
+
+@repeatable
+@given(st.integers(0, 8), st.floats(0.0, 1.0))
+def test_one_value_is_one_for_each(generations: int, weight: float) -> None:
+    line = tolerant(generations=generations, teacher_weight=weight, k=3)
+    spelled = tolerant(generations=generations, teacher_weight=(weight,) * generations or weight, k=(3,))
+    assert line == spelled
+    assert len(line.generations) == generations + 1
+
+
+@pytest.mark.parametrize("recipe", [tolerant, born_again])
+def test_a_chain_has_no_negative_length(recipe: Callable[..., Lineage]) -> None:
+    assert len(recipe(generations=0).generations) == 1
+    with pytest.raises(ValueError, match="generations must be at least 0, not -1"):
+        recipe(generations=-1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "argument"),
+    [
+        (born_again, "form"),
+        (tf_kd_self, "form"),
+        (tf_kd_reg, "form"),
+        (knowledge_adjustment, "adjustment"),
+        (dynamic_temperature, "weights"),
+        (distill, "method"),
+        (distill, "adjustment"),
+        (distill, "temperature_rule"),
+    ],
+)
+def test_an_unknown_word_is_an_error(recipe: Callable[..., Lineage], argument: str) -> None:
+    with pytest.raises(ValueError, match=f"{argument}.*'offical'"):
+        recipe(**{argument: "offical"})
+
+
+def test_one_teacher_is_a_tuple_of_one() -> None:
+    with pytest.raises((TypeError, ValueError), match=r"teacher.*'resnet14'"):
+        distill(teacher="resnet14")  # type: ignore[arg-type]  # read letter by letter it would be eight networks
+
+
+def test_the_expected_scores_of_the_paper() -> None:
+    scores = expected_scores(tolerant(Setting(data="cifar100")), num_classes=100)
+    assert scores == pytest.approx((0.6, 0.76, 0.856, 0.9136, 0.94816, 0.968896))
+    slower = expected_scores(tolerant(teacher_weight=0.7), 10)
+    assert slower == pytest.approx((0.6, 0.72, 0.804, 0.8628, 0.90396, 0.932772))
+    first, *later = expected_scores(tolerant(generations=2, tolerance=0.2), 10)
+    assert first == pytest.approx(0.6)
+    assert later == [None, None]
+
+
+@repeatable
+@given(st.floats(0.21, 0.99))
+def test_three_ways_to_one_expected_score(primary: float) -> None:
+    for line in (
+        label_smoothing(primary=primary),
+        confidence_penalty(primary=primary),
+        tolerant(primary=primary, generations=0),
+    ):
+        assert expected_scores(line, Setting().facts().num_classes) == pytest.approx((primary,))
+
+
+def test_other_expected_scores() -> None:
+    assert expected_scores(baseline(), 10) == (1.0,)
+    assert expected_scores(label_smoothing(Setting(data="cifar100")), 100) == pytest.approx((0.901,))
+    assert expected_scores(born_again(), 10) == (1.0, 1.0, 1.0, 1.0)
+    assert expected_scores(distill(), 10) == (1.0, None)
+
+
+def test_several_teachers_have_no_closed_form() -> None:
+    first, second, third = tolerant(generations=2).generations
+    line = replace(tolerant(), generations=(first, second, replace(third, teachers=(0, 1))))
+    *known, last = expected_scores(line, 10)
+    assert known == pytest.approx([0.6, 0.76])
+    assert last is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (Setting(model="resnet21"), "unknown model 'resnet21'"),
+        (Setting(data="cifar1000"), "unknown dataset 'cifar1000'"),
+        (Setting(epochs=0), "epochs must be at least 1, not 0"),
+        (Setting(lr=-0.1), "lr must be at least 0, not -0.1"),
+        (Setting(data="cifar100", holdout=50_000), "holdout"),
+    ],
+)
+@pytest.mark.parametrize("recipe", [baseline, tolerant, distill])
+def test_mistakes_in_the_setting_are_told_before_anything_is_trained(
+    recipe: Callable[..., Lineage], setting: Setting, message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        recipe(setting)
+
+
+def test_a_recipe_of_the_users_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from tutelage.recipes.everyday import baseline\ndef mine():\n    return baseline()\n")
+    assert find(f"{file}:mine")() == baseline()
+    with pytest.raises(ValueError, match=re.escape("unknown recipe 'tolerent': did you mean tolerant?")):
+        find("tolerent")

@@ -1,0 +1,64 @@
+"""Teachers: frozen, on their pupil's pixels, alone or as a committee."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.conftest import make_splits
+from tutelage.data import Batch, CropFlip, Epochs, Normalization
+from tutelage.engine import Engine
+from tutelage.models.build import build
+from tutelage.objective import Prediction
+from tutelage.teachers import Committee, NetworkTeacher
+
+
+def batch() -> Batch:
+    data = Epochs(make_splits().train, CropFlip(padding=1), 8, torch.device("cpu"))
+    return next(data.batches(0, 0))
+
+
+def teacher(seed: int, layers: tuple[str, ...] = ()) -> NetworkTeacher:
+    normalization = Normalization((0.4,), (0.3,))
+    return NetworkTeacher(build("resnet8", 4, 1, seed=seed), normalization, Engine.choose("cpu", "fp32", 1), layers)
+
+
+def test_it_answers_in_eval_mode_without_a_graph() -> None:
+    one = teacher(0, ("stage2", "flatten"))
+    one.network.train()
+    answer = one(batch())
+    assert not one.network.training
+    assert not answer.logits.requires_grad
+    assert answer.features["stage2"].shape == (8, 32, 4, 4)
+    assert answer.features["flatten"].shape == (8, 64)
+    assert not any(feature.requires_grad for feature in answer.features.values())
+
+
+def test_it_sees_the_batch_in_its_own_normalization() -> None:
+    given = batch()
+    one = teacher(0)
+    expected = one.network(given.normalized(Normalization((0.4,), (0.3,))))
+    torch.testing.assert_close(one(given).logits, expected)
+
+
+def test_a_committee_is_the_mean_of_probabilities() -> None:
+    given, members = batch(), [teacher(seed) for seed in range(3)]
+    probs = torch.stack([member(given).logits.softmax(1) for member in members])
+    torch.testing.assert_close(Committee(members)(given).logits.softmax(1), probs.mean(0))
+    shares = torch.tensor([1.0, 2.0, 5.0])
+    weighted = (probs * (shares / 8)[:, None, None]).sum(0)
+    torch.testing.assert_close(Committee(members, shares.tolist())(given).logits.softmax(1), weighted)
+
+
+def test_a_committee_of_certain_teachers_stays_finite() -> None:
+    def certain(_: Batch) -> Prediction:
+        return Prediction(torch.tensor([[0.0, 900.0]]), {})
+
+    assert Committee([certain, certain])(batch()).logits.isfinite().all()
+
+
+def test_committees_that_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="needs teachers and a share for each, not 0 and 0"):
+        Committee([])
+    with pytest.raises(ValueError, match="not 1 and 2"):
+        Committee([teacher(0)], [0.5, 0.5])

@@ -1,0 +1,113 @@
+"""The README does what it says: every command and every block of Python in it is run here.
+
+Commands that would train for hours are run with ``--epochs 1`` and few images; nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+ARCHIVE = ROOT.parent / "shared" / "data" / "cifar-100-python.tar.gz"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+TUTELAGE = [line for line in COMMANDS if line.startswith("tutelage ")]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the README speaks of."""
+    folder = tmp_path_factory.mktemp("readme")
+    here = folder / "path" / "to"
+    generator = np.random.default_rng(0)
+    for label, name in enumerate(("cats", "dogs")):
+        (here / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = generator.integers(0, 100, (32, 32, 3), dtype=np.uint8) + np.uint8(100 * label)
+            Image.fromarray(pixels).save(here / "photos" / name / f"{number}.png")
+    labels = np.arange(20) % 2
+    images = generator.integers(0, 255, (20, 32, 32, 3), dtype=np.uint8)
+    arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+    np.savez(here / "images.npz", **arrays)
+    (here / "mine.py").write_text(
+        "from torch import nn\n\n"
+        "def network(num_classes, in_channels):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, num_classes))\n"
+    )
+    return folder
+
+
+def run(words: list[str], place: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "TUTELAGE_RUNS": str(place / "runs"), "TUTELAGE_DATA": str(place / "data")}
+    return subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=150)
+
+
+def test_make_knows_its_targets() -> None:
+    targets = [line.split()[1] for line in COMMANDS if line.startswith("make ")]
+    assert targets == ["demo", "test"]
+    for target in targets:
+        words = ["make", "--dry-run", target]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_command_is_of_a_known_kind() -> None:
+    kinds = ("make ", "tutelage ", ". .venv/bin/activate")
+    assert [line for line in COMMANDS if not line.startswith(kinds)] == []
+
+
+def test_the_demo_is_what_make_demo_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for name in re.findall(r"^(\w+)-digits-resnet8-[0-9a-f]{8}:", README, re.MULTILINE):
+        assert f"tutelage run {name} --seeds 0 1 2" in makefile
+
+
+@pytest.mark.parametrize("command", [line for line in TUTELAGE if "data get" not in line])
+def test_command(command: str, place: Path) -> None:
+    words = shlex.split(command)
+    if "cifar100" in words and words[1] == "run":
+        if not ARCHIVE.exists():
+            pytest.skip(f"{ARCHIVE.name} is not beside the checkout")
+        imported = run([sys.executable, "-m", "tutelage", "data", "import", "cifar100", str(ARCHIVE)], place)
+        assert imported.returncode == 0, imported.stderr
+    if words[1] == "run" and "--help" not in words:
+        words = [word for word in words if word != "10000"]
+        if "--train-size" in words:
+            words.remove("--train-size")
+        words += ["--epochs", "1"]
+        if "cifar100" in words:
+            words += ["--train-size", "200"]
+        if words[2] == "tolerant":
+            words += ["--generations", "1"]
+    done = run([sys.executable, "-m", *words], place)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_python_runs(place: Path) -> None:
+    code = "\n".join(blocks("python"))
+    done = run([sys.executable, "-W", "error", "-c", code], place)
+    assert done.returncode == 0, done.stderr
+    assert "generation 1 [" in done.stdout
+    assert "0.4 H(labels, student) + 0.6 KL(teacher ‖ student)" in done.stdout
+
+
+def test_data_get_says_how_to_go_on_without_a_network(place: Path) -> None:
+    done = run([sys.executable, "-m", "tutelage", "data", "get", "cifar11"], place)
+    assert done.returncode == 2
+    assert "cifar10" in done.stderr
