@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -148,6 +149,27 @@ def test_an_npz_with_a_label_out_of_range(tutelage: Command, tmp_path: Path) -> 
     done = tutelage("run", "baseline", "--data", "mine.npz", *QUICK)
     assert done.returncode == 2
     assert "-100" in done.stderr
+
+
+def test_curves_and_shares_are_recorded_on_request(tutelage: Command, tmp_path: Path) -> None:
+    words = ("run", "distill", "--holdout", "50", "--watch-test", "--meter", *QUICK)
+    done = tutelage(*words)
+    assert done.returncode == 0, done.stderr
+    assert "(test set watched)" in done.stdout
+    assert "holdout top-1" in done.stdout
+    found = [json.loads(path.read_text().splitlines()[-1]) for path in tmp_path.rglob("metrics.jsonl")]
+    student = next(line for line in found if "loss/teacher" in line)
+    assert {"test/top1", "holdout/top1", "share/labels", "share/teacher"} <= set(student)
+    assert student["share/labels"] + student["share/teacher"] == pytest.approx(1.0)
+
+
+def test_explain_measures_shares_on_a_first_batch(tutelage: Command, tmp_path: Path) -> None:
+    done = tutelage("explain", "distill", "--add", "attention_transfer:weight=1000", "--shares")
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"gradient on the first batch: labels [\d.]+ %, teacher [\d.]+ %, attention [\d.]+ %", done.stdout
+    )
+    assert not (tmp_path / "runs").exists()
 
 
 def test_help_says_what_there_is(tutelage: Command) -> None:

@@ -25,6 +25,7 @@ from tutelage.objective import ConfidencePenalty, Constant, Match, Objective, Si
 
 SIGNALS = Signals(student_logits=STUDENT, labels=LABELS, teacher_logits=TEACHER, progress=1.0)
 MATCH = Match(name="teacher", target=TeacherProbs(), temperature=Constant(2.0))
+SUMMED = OverTemperatures(of=replace(MATCH, temperature=Constant(1.0)), temperatures=(2.0, 3.0))
 
 GOLDEN: dict[str, list[tuple[dict[str, Any], float]]] = {
     "decoupled": [
@@ -200,7 +201,7 @@ def test_standardizing_wraps_any_term() -> None:
     standardized = replace(
         SIGNALS, student_logits=functional.standardize(STUDENT), teacher_logits=functional.standardize(TEACHER)
     )
-    for of in (MATCH, Decoupled(), OverTemperatures(of=MATCH, temperatures=(2.0, 3.0))):
+    for of in (MATCH, Decoupled(), SUMMED):
         torch.testing.assert_close(Standardized(of=of)(SIGNALS), of(standardized))
     penalty = Standardized(of=ConfidencePenalty(weight=0.5), unbiased=False)
     assert not penalty.needs_teacher
@@ -235,14 +236,16 @@ def test_one_temperature_is_the_plain_sum() -> None:
 def test_sums_over_temperatures(seed: int, temperatures: list[float]) -> None:
     signals = batch(seed)
     expected = torch.stack([replace(MATCH, temperature=Constant(value))(signals) for value in temperatures]).sum(0)
-    term = OverTemperatures(of=MATCH, temperatures=tuple(temperatures))
+    term = replace(SUMMED, temperatures=tuple(temperatures))
     torch.testing.assert_close(term(signals), expected)
     assert term.temperatures == tuple(temperatures)
 
 
 def test_a_sum_over_temperatures_needs_a_match_and_a_temperature() -> None:
     with pytest.raises(ValueError, match="'teacher' needs at least one temperature"):
-        OverTemperatures(of=MATCH, temperatures=())
+        replace(SUMMED, temperatures=())
+    with pytest.raises(ValueError, match="'teacher' is summed over temperatures and cannot have another"):
+        replace(SUMMED, of=MATCH)
     with pytest.raises(TypeError, match="must be a Match, not ConfidencePenalty"):
         OverTemperatures(of=ConfidencePenalty(weight=0.1), temperatures=(2.0,))  # type: ignore[arg-type]
 

@@ -210,6 +210,33 @@ def test_a_scaled_term_names_the_part_that_does_not_fit(field: str, given: Any, 
         replace(Scaled(name="m", of=TEACHER, by=Ramp()), **{field: given})
 
 
+@dataclass(frozen=True)
+class Given:
+    """A scalar that is whatever a user's code makes of it."""
+
+    value: Tensor
+    needs_teacher = False
+
+    def __call__(self, signals: Signals) -> Tensor:
+        return self.value
+
+    def formula(self) -> str:
+        return "given"
+
+
+def test_the_scalar_of_a_scaled_term_is_one_number_or_one_a_sample() -> None:
+    signals = batch()
+    single = replace(
+        signals, student_logits=signals.student_logits.float(), teacher_logits=signals.from_teacher().float()
+    )
+    for value in (torch.tensor(2.0, dtype=torch.float64), torch.full((5,), 2.0, dtype=torch.float64)):
+        found = Scaled(name="m", of=TEACHER, by=Given(value))(single)
+        torch.testing.assert_close(found, 2.0 * TEACHER(single))
+    for shape in ((5, 1), (1,), (6,)):
+        with pytest.raises(ValueError, match=re.escape(f"got {list(shape)}")):
+            Scaled(name="m", of=TEACHER, by=Given(torch.ones(shape)))(signals)
+
+
 class Head(nn.Module):
     """What a term learns: one factor."""
 

@@ -12,6 +12,7 @@ from tutelage.recipes import call
 from tutelage.study import Machine, Study, load_results, run
 
 QUICK = {"train_size": 20, "epochs": 1}
+PLAIN = "0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4)"
 
 
 def line(**arguments: object) -> Lineage:
@@ -49,7 +50,7 @@ def test_a_committee_with_shares() -> None:
 @pytest.mark.parametrize(
     ("arguments", "formula"),
     [
-        ({}, "0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4)"),
+        ({}, PLAIN),
         ({"teacher_weight": 0.5}, "0.5 H(labels, student) + 0.5 4^2 KL(teacher@4 ‖ student@4)"),
         ({"temperature": 2.0}, "0.1 H(labels, student) + 0.9 2^2 KL(teacher@2 ‖ student@2)"),
         ({"method": "born_again"}, "KL(teacher ‖ student)"),
@@ -58,13 +59,11 @@ def test_a_committee_with_shares() -> None:
         ({"adjustment": "smooth"}, "0.1 H(labels, student) + 0.9 4^2 KL(smoothed(teacher@4, 0.1) ‖ student@4)"),
         (
             {"add": ("attention_transfer:weight=1000", "confidence_penalty")},
-            "0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4) + "
-            "1000 attention_transfer(stage1, stage2, stage3) - 0.1 H(student)",
+            f"{PLAIN} + 1000 attention_transfer(stage1, stage2, stage3) - 0.1 H(student)",
         ),
         (
             {"add": ("attention_transfer:layers=stage1+stage2/stage3",)},
-            "0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4) + "
-            "1000 attention_transfer(stage1, stage2/stage3)",
+            f"{PLAIN} + 1000 attention_transfer(stage1, stage2/stage3)",
         ),
     ],
 )
@@ -118,6 +117,27 @@ def test_a_given_teacher_is_measured_and_not_trained(tmp_path: Path) -> None:
         assert teacher.metrics() == []
         assert teacher.evaluation() == trained.evaluation()
     wrong = Study(lineages=(line(teacher=("resnet8",), teacher_weights=(str(loose),), **QUICK),))
-    events = list(run(wrong, runs=tmp_path, machine=machine))
-    assert [event.phase for event in events] == ["failed"]
-    assert "teacher.safetensors" in events[0].text
+    with pytest.raises(ValueError, match=r"weights of .*teacher.safetensors do not fit the network"):
+        list(run(wrong, runs=tmp_path, machine=machine))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"add": ("attention_transfer:layers=stage9",)}, r"generation 'student' .*unknown module 'stage9'"),
+        ({"add": ("fitnets:layers=stage2/stage7",)}, r"unknown module 'stage7'"),
+        ({"teacher": ("wrn_16_2",), "add": ("flow",)}, r"generation 'student'"),
+    ],
+)
+def test_what_cannot_work_fails_before_anything_is_trained(
+    tmp_path: Path, arguments: dict[str, object], message: str
+) -> None:
+    study = Study(lineages=(line(**arguments, **QUICK),))
+    with pytest.raises(ValueError, match=message):
+        list(run(study, runs=tmp_path / "runs", machine=Machine(device="cpu", precision="fp32", threads=1)))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_committee_has_no_features() -> None:
+    with pytest.raises(ValueError, match="several teachers together have none"):
+        line(teacher=("resnet20", "resnet14"), add=("attention_transfer",))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from tests.conftest import make_splits
+
 from tutelage.data import Batch, CropFlip, Epochs, Normalization
 from tutelage.engine import Engine
 from tutelage.models.build import build

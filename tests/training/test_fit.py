@@ -14,9 +14,9 @@ from tutelage.engine import Engine
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.methods.preparing_lessons import adjusted_dynamic_temperature
 from tutelage.models.build import build
-from tutelage.objective import Objective, Prediction
+from tutelage.objective import Loss, Objective, Prediction
 from tutelage.teachers import NetworkTeacher
-from tutelage.training import NotFinite, OneCycle, Record, Schedule, State, fit
+from tutelage.training import NotFinite, OneCycle, Record, Schedule, State, fit, gradient_shares
 
 SCHEDULE = Schedule(epochs=3, batch_size=8, lr=0.05, decay=OneCycle())
 
@@ -147,8 +147,11 @@ def test_no_teacher_where_one_is_needed(splits: Splits) -> None:
 
 
 def test_a_teacher_of_one_class_is_refused(splits: Splits) -> None:
+    def one_class(_: Batch) -> Prediction:
+        return Prediction(torch.zeros(8, 1), {})
+
     with pytest.raises(ValueError, match=r"teacher logits have shape \[8, 1\], student logits \[8, 4\]"):
-        next(loop(build("resnet8", 4, 1, seed=0), splits, distillation(), teacher=lambda b: Prediction(torch.zeros(8, 1), {})))
+        next(loop(build("resnet8", 4, 1, seed=0), splits, distillation(), teacher=one_class))
 
 
 def test_an_exploding_run_stops_before_the_step(splits: Splits) -> None:
@@ -176,3 +179,26 @@ def test_a_state_with_a_bad_weight_is_never_handed_out(splits: Splits) -> None:
         next(network.parameters())[0] = float("nan")
     with pytest.raises(NotFinite, match="nothing was saved"):
         record.state()
+
+
+def test_the_meter_changes_nothing_but_the_metrics(splits: Splits) -> None:
+    def end(meter: bool) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+        teacher = NetworkTeacher(build("resnet8", 4, 1, seed=1), Normalization.of(splits.train.images), engine())
+        network = build("resnet8", 4, 1, seed=0)
+        records = list(loop(network, splits, distillation(), teacher=teacher, meter=meter))
+        return network.state_dict(), [record.metrics for record in records if record.metrics]
+
+    plain, metered = end(False), end(True)
+    assert same(plain[0], metered[0])
+    for without, line in zip(plain[1], metered[1], strict=True):
+        shares = {name: value for name, value in line.items() if name.startswith("share/")}
+        assert without == {name: value for name, value in line.items() if name not in shares}
+        assert set(shares) == {"share/labels", "share/teacher"}
+        assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_gradient_shares_by_hand() -> None:
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    parts = {"a": 3 * x[0], "b": x[1] ** 2, "c": (x * 0).sum()}
+    shares = gradient_shares(Loss(sum(parts.values()), parts), [x])
+    assert shares.tolist() == pytest.approx([3 / 7, 4 / 7, 0.0])

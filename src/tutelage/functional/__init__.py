@@ -73,6 +73,7 @@ from tutelage.functional.tolerance import (
     primary_for_penalty,
     primary_for_tolerance,
     score_difference,
+    score_difference_by_share,
     smoothing_for_primary,
     tolerance_for_primary,
 )
@@ -115,6 +116,7 @@ __all__ = [
     "relational_distance",
     "sample_temperature",
     "score_difference",
+    "score_difference_by_share",
     "shift_probabilities",
     "similarity_preserving",
     "smooth_labels",

@@ -2,7 +2,7 @@
 
 from tutelage.lineage.classroom import Classroom
 from tutelage.lineage.model import Model, models_of
-from tutelage.lineage.train import Progress, Stopped, train
+from tutelage.lineage.train import Progress, Stopped, rehearse, train
 from tutelage.lineage.values import Generation, Lineage, expected_scores
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "Stopped",
     "expected_scores",
     "models_of",
+    "rehearse",
     "train",
 ]

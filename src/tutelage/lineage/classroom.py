@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import torch
 from torch import nn
 
 from tutelage.data import Epochs, Normalization, Splits
 from tutelage.engine import Engine
 from tutelage.lineage.model import Model
 from tutelage.lineage.values import Lineage, generation_seed
-from tutelage.models.build import build
+from tutelage.models.build import build, check
 from tutelage.models.external import expectation
+from tutelage.models.weights import fit_weights, read_weights
 from tutelage.teachers import Committee, NetworkTeacher
 from tutelage.training import Lesson, Teacher, gradient_shares
 
@@ -35,10 +38,39 @@ class Classroom:
         return Normalization(wanted.mean, wanted.std, wanted.size)
 
     def network(self, place: int) -> nn.Module:
-        """The network as it is before training: a function of the seed and the place."""
-        facts = self.splits.facts
+        """The network as it is before training: a function of the seed and the place, or with its given weights.
+
+        Errors: ``ValueError`` for weights that are not the network's.
+        """
+        facts, generation = self.splits.facts, self.lineage.generations[place]
         seed = generation_seed(self.seed, place)
-        return build(self.lineage.generations[place].model, facts.num_classes, facts.channels, seed=seed)
+        network = build(generation.model, facts.num_classes, facts.channels, seed=seed)
+        if generation.weights is not None:
+            fit_weights(network, read_weights(Path(generation.weights)), generation.weights)
+        return network
+
+    def rehearse(self) -> None:
+        """Put a few images through every generation's networks and objective, so that what cannot work fails now.
+
+        Errors: ``ValueError`` for a network that does not take the images or does not know the classes, a layer that
+        does not exist, features or classes that do not fit the objective.
+        """
+        facts = self.splits.facts
+        shape = (facts.channels, facts.height, facts.width)
+        few = self.splits.train.subset(torch.arange(min(8, len(self.splits.train))))
+        for place, generation in enumerate(self.lineage.generations):
+            network = self.network(place)
+            check(network, generation.model, facts.num_classes, shape)
+            data = Epochs(few, self.lineage.views, len(few), self.engine.device)
+            try:
+                teacher = self.teacher(place, untrained=True)
+                with Lesson(network, generation.objective, self.normalization(place), self.engine, teacher) as lesson:
+                    bound = lesson.bind(data, 0)
+                    network.eval()
+                    with torch.no_grad():
+                        bound(lesson.signals(next(data.batches(0, 0)), 0.0))
+            except (ValueError, RuntimeError) as error:
+                raise ValueError(f"generation {generation.name!r} ({generation.model}): {error}") from error
 
     def teacher(self, place: int, untrained: bool = False) -> Teacher | None:
         """Who teaches a generation; with ``untrained``, also networks that are not trained yet, as they are."""

@@ -21,7 +21,6 @@ from tutelage.evaluation import accuracy, measure, predict
 from tutelage.lineage.classroom import Classroom
 from tutelage.lineage.model import Model, models_of
 from tutelage.lineage.values import Generation, Lineage, generation_seed
-from tutelage.models.weights import fit_weights, read_weights
 from tutelage.training import NotFinite, Record, State, fit
 
 CHECKPOINT_SECONDS = float(os.environ.get("TUTELAGE_CHECKPOINT_SECONDS", "30"))
@@ -70,7 +69,7 @@ def train(
     before anything is trained, for a network that does not fit the data.
     """
     models = models_of(lineage, seed, splits.fingerprint, engine.precision, runs)
-    lineage.check(splits)
+    rehearse(lineage, seed, splits, runs, engine)
     for place, (generation, model) in enumerate(zip(lineage.generations, models, strict=True)):
         if model.finished:
             model.verify()
@@ -83,6 +82,16 @@ def train(
             habits = _Habits(should_stop, warn, checkpoint_seconds, watch_test, meter)
             job = _Job(lineage, place, models, seed, splits, engine, habits)
             yield from job.run()
+
+
+def rehearse(lineage: Lineage, seed: int, splits: Splits, runs: Path, engine: Engine) -> None:
+    """Make sure, before anything is trained, that every generation's networks and objective fit the data.
+
+    Errors: ``ValueError``, see :meth:`Classroom.rehearse`.
+    """
+    models = models_of(lineage, seed, splits.fingerprint, engine.precision, runs)
+    if not all(model.finished for model in models):
+        Classroom(lineage, models, seed, splits, engine).rehearse()
 
 
 class _Habits(NamedTuple):
@@ -162,7 +171,6 @@ class _Job:
     def _take(self, weights: Path) -> Iterator[Progress]:
         """Measure a network whose weights are given, and keep it like one that was trained."""
         network = self.classroom.network(self.place)
-        fit_weights(network, read_weights(weights), str(weights))
         yield self._tell("measuring", None)
         tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
         files = self._measure(network, State(step=0, tensors=tensors))

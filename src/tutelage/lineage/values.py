@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tutelage import storage
 from tutelage.config import digest
-from tutelage.data import CropFlip, Data, Splits
+from tutelage.data import CropFlip, Data
 from tutelage.functional import hash_ints
-from tutelage.models.build import build, check, source
+from tutelage.models.build import source
 from tutelage.objective import Objective, expected_primary
 from tutelage.training import Schedule
 
@@ -76,6 +76,11 @@ class Lineage:
                         f"generation {generation.name!r} at place {place} has its teacher at place {teacher}: "
                         "a teacher stands before its pupil"
                     )
+            if len(generation.teachers) > 1 and generation.objective.teacher_layers:
+                raise ValueError(
+                    f"generation {generation.name!r} reads features of its teacher "
+                    f"({', '.join(generation.objective.teacher_layers)}), and several teachers together have none"
+                )
 
     def addresses(self, seed: int, data_fingerprint: str, precision: str) -> tuple[str, ...]:
         """The address of each generation's model: the hash of everything that makes it.
@@ -103,16 +108,6 @@ class Lineage:
                 made_of["weights"] = _weights_digest(Path(generation.weights))
             found.append(digest(made_of)[:24])
         return tuple(found)
-
-    def check(self, splits: Splits) -> None:
-        """Make sure that every network takes these images and knows these classes, before anything is trained.
-
-        Errors: ``ValueError`` naming the model, what it was given and what came out.
-        """
-        facts = splits.facts
-        for name in dict.fromkeys(generation.model for generation in self.generations):
-            network = build(name, facts.num_classes, facts.channels, seed=0)
-            check(network, name, facts.num_classes, (facts.channels, facts.height, facts.width))
 
 
 def expected_scores(lineage: Lineage, num_classes: int) -> tuple[float | None, ...]:

@@ -48,7 +48,9 @@ class _OneOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverTemperatures:
-    """A matching term, summed over temperatures; its own temperature is not used.
+    """A matching term, summed over temperatures.
+
+    Errors: ``ValueError`` for no temperature, or a term with one of its own, which would not be used.
 
     >>> instance = Match(name="instance", target=TeacherProbs())
     >>> OverTemperatures(of=instance, temperatures=(2.0, 4.0)).formula()
@@ -64,6 +66,8 @@ class OverTemperatures:
         object.__setattr__(self, "temperatures", tuple(float(value) for value in self.temperatures))
         if not isinstance(self.of, Match):
             raise TypeError(f"what is summed over temperatures must be a Match, not {self.of!r}")
+        if self.of.temperature != Constant(1.0):
+            raise ValueError(f"{self.of.name!r} is summed over temperatures and cannot have another of its own")
         if not self.temperatures:
             raise ValueError(f"{self.of.name!r} needs at least one temperature")
 

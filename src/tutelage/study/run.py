@@ -19,7 +19,7 @@ from tutelage.config import data_folder
 from tutelage.data import Splits
 from tutelage.data.load import load
 from tutelage.engine import Engine, available_cores, has_cuda, keep_freed_memory
-from tutelage.lineage import Lineage, Progress, Stopped, models_of, train
+from tutelage.lineage import Lineage, Progress, Stopped, models_of, rehearse, train
 from tutelage.study.values import Study, Written, write_study
 from tutelage.training import NotFinite
 
@@ -97,7 +97,7 @@ def run(
     engine = machine.engine()
     loaded = load_all(study)
     for lineage, splits in zip(study.lineages, loaded, strict=True):
-        lineage.check(splits)
+        rehearse(lineage, study.seeds[0], splits, runs, engine)
     runs.mkdir(parents=True, exist_ok=True)
     written = Written(
         study=study,
