@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, InProcess
 
 QUICK = ("--epochs", "2", "--threads", "1")
 
@@ -53,14 +53,23 @@ def test_explain_prints_the_objectives_and_the_expected_scores(tutelage: Command
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
-    tutelage: Command, tmp_path: Path, words: tuple[str, ...], message: str
+    in_process: InProcess, tmp_path: Path, words: tuple[str, ...], message: str
 ) -> None:
-    done = tutelage(*words)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""
+    code, out, error = in_process(*words)
+    assert code == 2, error
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert out == ""
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_mistake_leaves_the_process_with_2(tutelage: Command) -> None:
+    done = tutelage("run", "tolerent")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "tutelage: unknown recipe 'tolerent': did you mean tolerant?; path/to/mine.py:function works too\n"
+    )
+    assert done.stdout == ""
 
 
 def test_run_show_and_run_again(tutelage: Command, tmp_path: Path) -> None:

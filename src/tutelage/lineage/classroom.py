@@ -60,7 +60,8 @@ class Classroom:
         few = self.splits.train.subset(torch.arange(min(8, len(self.splits.train))))
         for place, generation in enumerate(self.lineage.generations):
             network = self.network(place)
-            check(network, generation.model, facts.num_classes, shape)
+            size = self.normalization(place).size
+            check(network, generation.model, facts.num_classes, shape if size is None else (shape[0], size, size))
             data = Epochs(few, self.lineage.views, len(few), self.engine.device)
             try:
                 teacher = self.teacher(place, untrained=True)

@@ -13,6 +13,7 @@ from torch import nn
 
 from tutelage import models
 from tutelage.config import load_function, unknown
+from tutelage.models import external
 
 
 def names() -> tuple[str, ...]:
@@ -25,17 +26,21 @@ def names() -> tuple[str, ...]:
 
 
 def constructor(name: str) -> Callable[..., Any]:
-    """Find the function a model's name stands for: a name of ours, ``module:function`` or ``file.py:function``.
+    """Find the function a model's name stands for: a name of ours, ``timm:NAME`` or ``hf:NAME``
+    (:mod:`tutelage.models.external`), ``module:function`` or ``file.py:function``.
 
-    Errors: ``ValueError`` with the nearest names.
+    Errors: ``ValueError`` with the nearest names, or the package that is missing.
 
     >>> constructor("resnet20").__name__
     'resnet20'
     """
+    if external.is_external(name):
+        return external.constructor(name)
     if ":" in name:
         return load_function(name)
     if name not in models.__all__:
-        raise unknown("model", name, names(), hint="package.module:function and file.py:function work too")
+        hint = "timm:NAME, hf:NAME, package.module:function and file.py:function work too"
+        raise unknown("model", name, names(), hint=hint)
     function: Callable[..., Any] = getattr(models, name)
     return function
 
@@ -95,11 +100,13 @@ def check(network: nn.Module, name: str, num_classes: int, shape: tuple[int, int
 
 def source(name: str) -> str:
     """What identifies a model beside its name: for a user's function the SHA-256 of its file, so that an edited
-    network is another network.
+    network is another network; for a network of another package what :func:`tutelage.models.external.source` says.
 
     >>> source("resnet20")
     'tutelage'
     """
+    if external.is_external(name):
+        return external.source(name)
     if ":" not in name:
         return "tutelage"
     file = inspect.getsourcefile(inspect.unwrap(constructor(name)))
