@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tutelage import storage
+from tutelage.data import Data, Normalization
+from tutelage.data.load import load
 from tutelage.lineage import Lineage
 from tutelage.recipes import call
 from tutelage.study import Machine, Study, load_results, run
@@ -119,6 +122,32 @@ def test_a_given_teacher_is_measured_and_not_trained(tmp_path: Path) -> None:
     wrong = Study(lineages=(line(teacher=("resnet8",), teacher_weights=(str(loose),), **QUICK),))
     with pytest.raises(ValueError, match=r"weights of .*teacher.safetensors do not fit the network"):
         list(run(wrong, runs=tmp_path, machine=machine))
+
+
+def test_a_given_teacher_keeps_its_normalization_and_must_know_the_classes(tmp_path: Path) -> None:
+    machine = Machine(device="cpu", precision="fp32", threads=1)
+    first = Study(lineages=(call("baseline", model="resnet8", **QUICK),))
+    list(run(first, runs=tmp_path, machine=machine))
+    trained = load_results(first.name, tmp_path).rows[0].models[0]
+    made_of = json.loads((trained.folder / "config.json").read_bytes())
+    assert Normalization.of(load(Data(train_size=300), tmp_path).train.images) != Normalization(
+        tuple(made_of["normalization"]["mean"]), tuple(made_of["normalization"]["std"])
+    )
+    taught = line(teacher=("resnet8",), teacher_weights=(str(trained.folder),), train_size=300, epochs=1)
+    study = Study(lineages=(taught,))
+    list(run(study, runs=tmp_path, machine=machine))
+    teacher = load_results(study.name, tmp_path).rows[0].models[0]
+    assert json.loads((teacher.folder / "config.json").read_bytes())["normalization"] == made_of["normalization"]
+
+    names = made_of["class_names"]
+    weights = (trained.folder / "weights.safetensors").read_bytes()
+    cases = ((names[::-1], "the same in another order"), ([*names[:-1], "ten"], "others than the data's"))
+    for wrong, reason in cases:
+        claims = json.dumps({**made_of, "class_names": wrong}).encode()
+        storage.commit(tmp_path / "other", {"weights.safetensors": weights, "config.json": claims})
+        other = Study(lineages=(line(teacher=("resnet8",), teacher_weights=(str(tmp_path / "other"),), **QUICK),))
+        with pytest.raises(ValueError, match=reason):
+            list(run(other, runs=tmp_path / "none", machine=machine))
 
 
 @pytest.mark.parametrize(

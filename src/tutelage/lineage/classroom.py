@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from tutelage import config
 from tutelage.data import Epochs, Normalization, Splits
 from tutelage.engine import Engine
 from tutelage.lineage.model import Model
-from tutelage.lineage.values import Lineage, generation_seed
+from tutelage.lineage.values import Generation, Lineage, generation_seed
 from tutelage.models.build import build, check
 from tutelage.models.external import expectation
 from tutelage.models.weights import fit_weights, read_weights
@@ -31,11 +34,36 @@ class Classroom:
     engine: Engine
 
     def normalization(self, place: int) -> Normalization:
-        """What the network expects, where another library says so; else what the training images measure."""
-        wanted = expectation(self.lineage.generations[place].model)
-        if wanted is None:
-            return Normalization.of(self.splits.train.images)
-        return Normalization(wanted.mean, wanted.std, wanted.size)
+        """What the network learned with, where that is known; else what the training images measure.
+
+        Known it is of another library's networks, and of weights given as the folder of one of our models.
+        """
+        generation = self.lineage.generations[place]
+        wanted = expectation(generation.model, self.splits.facts.channels)
+        if wanted is not None:
+            return Normalization(wanted.mean, wanted.std, wanted.size)
+        made_of = _made_of(generation)
+        if made_of is not None:
+            found = config.from_json(made_of["normalization"])
+            assert isinstance(found, Normalization)
+            return found
+        return Normalization.of(self.splits.train.images)
+
+    def _check_classes(self, place: int) -> None:
+        """Make sure that a given network knows these classes in this order, as far as it says which it knows."""
+        generation = self.lineage.generations[place]
+        wanted = expectation(generation.model, self.splits.facts.channels)
+        made_of = _made_of(generation)
+        known = tuple(made_of["class_names"]) if made_of is not None else wanted.class_names if wanted else ()
+        ours = self.splits.facts.class_names
+        if known and known != ours:
+            pairs = enumerate(zip(known, ours, strict=False))
+            differ = [f"{k}: {one!r}, not {other!r}" for k, (one, other) in pairs if one != other]
+            reason = "the same in another order" if sorted(known) == sorted(ours) else "others than the data's"
+            raise ValueError(
+                f"the {len(known)} classes of {generation.weights or generation.model} are {reason} "
+                f"({', '.join(differ[:3]) or f'the data has {len(ours)}'})"
+            )
 
     def network(self, place: int) -> nn.Module:
         """The network as it is before training: a function of the seed and the place, or with its given weights.
@@ -60,6 +88,7 @@ class Classroom:
         few = self.splits.train.subset(torch.arange(min(8, len(self.splits.train))))
         for place, generation in enumerate(self.lineage.generations):
             network = self.network(place)
+            self._check_classes(place)
             size = self.normalization(place).size
             check(network, generation.model, facts.num_classes, shape if size is None else (shape[0], size, size))
             data = Epochs(few, self.lineage.views, len(few), self.engine.device)
@@ -103,3 +132,12 @@ class Classroom:
             loss = bound(lesson.signals(next(data.batches(seed, 0)), 0.0))
             shares = gradient_shares(loss, list(network.parameters())).tolist()
         return dict(zip(loss.parts, shares, strict=True))
+
+
+def _made_of(generation: Generation) -> dict[str, Any] | None:
+    """What a given model's folder says of it; None for a network that is trained here, or a loose file of weights."""
+    path = Path(generation.weights or "") / "config.json"
+    if generation.weights is None or not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_bytes())
+    return found
