@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from benchmarks import trainer_efficiency
+from benchmarks import feature_taps, trainer_efficiency
 from benchmarks.measure import row, surroundings
 from tutelage.engine import keep_freed_memory
 
@@ -20,7 +20,7 @@ def main() -> None:
     arguments = parser.parse_args()
     table = [surroundings(), "", HEAD]
     print("\n".join(table), flush=True)
-    for benchmark in (trainer_efficiency,):
+    for benchmark in (trainer_efficiency, feature_taps):
         table.append(row(benchmark.run()))
         print(table[-1], flush=True)
     if arguments.save:

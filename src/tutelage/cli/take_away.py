@@ -43,7 +43,7 @@ def export(
     from tutelage.export.hub import check_hub
 
     if push_to is not None:
-        check_hub()
+        check_hub(push_to)
     source = find_model(model, runs or runs_folder())
     if to is None:
         network = re.sub(r"[^A-Za-z0-9_]+", "-", source.network().rpartition("/")[2])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -264,4 +266,11 @@ def _surroundings(engine: Engine) -> dict[str, Any]:
         "threads": engine.threads,
         "torch": torch.__version__,
         "python": platform.python_version(),
+        "peak_memory_mib": _peak_memory(),
     }
+
+
+def _peak_memory() -> int:
+    """The most memory this process ever held, in MiB; torch itself is part of it."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024**2 if sys.platform == "darwin" else 1024)
