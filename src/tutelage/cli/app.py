@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from tutelage.cli import take_away
+from tutelage.cli.study import AS_USUAL, ComparisonOptions, Flat, show_comparison, study, study_command
 from tutelage.config import runs_folder
 
 Precision = Literal["auto", "bf16", "fp32"]
@@ -27,6 +28,7 @@ data_app = App(name="data", help="Datasets on disk.")
 app.command(data_app)
 app.command(take_away.export)
 app.command(take_away.predict)
+app.command(study)  # for the list of commands; dispatch sends requests to study_command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,8 @@ def dispatch(argv: list[str]) -> int:
     """Send a request to its command; returns the exit code."""
     if argv[:1] in (["run"], ["explain"]) and len(argv) > 1 and not argv[1].startswith("-"):
         return _recipe_command(argv[0], argv[1], argv[2:])
+    if argv[:1] == ["study"]:
+        return study_command(argv[1:], _study)
     code = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
     return code if isinstance(code, int) else 0
 
@@ -99,7 +103,7 @@ def _run_lineage(lineage: Any, options: RunOptions) -> int:
     )
 
 
-def _study(study: Any, runs: Path, machine: Any) -> int:
+def _study(study: Any, runs: Path, machine: Any, command: str = "", comparison: ComparisonOptions = AS_USUAL) -> int:
     from tutelage.cli import DONE, FAILED, STOPPED
     from tutelage.cli.progress import follow
     from tutelage.engine import keep_freed_memory
@@ -109,11 +113,11 @@ def _study(study: Any, runs: Path, machine: Any) -> int:
     keep_freed_memory()
     asked = _stop_flag()
     try:
-        failed = follow(run(study, runs=runs, machine=machine, should_stop=asked), study, machine)
+        failed = follow(run(study, runs=runs, machine=machine, should_stop=asked, command=command), study, machine)
     except Stopped as stop:
         print(f"{stop}; the same command continues from there", file=sys.stderr)
         return STOPPED
-    show(study.name, runs=runs)
+    show(study.name, comparison=comparison, runs=runs)
     return FAILED if failed else DONE
 
 
@@ -207,8 +211,14 @@ def list_things(what: Things | None = None, /, *, runs: Path | None = None) -> i
 
 
 @app.command
-def show(run: str, /, *, runs: Path | None = None) -> int:
-    """Print the table of a run again; of one that is still running, what is finished.
+def show(
+    run: str,
+    /,
+    *,
+    comparison: Annotated[ComparisonOptions, Flat] = AS_USUAL,
+    runs: Path | None = None,
+) -> int:
+    """Print the table of a run again, and how its arms compare; of one that is still running, what is finished.
 
     Args:
         run: A name from `tutelage list runs`.
@@ -221,7 +231,9 @@ def show(run: str, /, *, runs: Path | None = None) -> int:
 
     folder = runs or runs_folder()
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(table(load_results(run, folder)))
+    results = load_results(run, folder)
+    console.print(table(results))
+    show_comparison(results, comparison)
     print(f"models and predictions: {folder / 'models'}\nthis run: {folder / 'studies' / run}")
     return 0
 

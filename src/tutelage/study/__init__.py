@@ -1,16 +1,23 @@
-"""Studies: lineages x seeds, where they run, and what came out."""
+"""Studies: arms x seeds, where they run, what came out, and how sure it is."""
 
+from tutelage.study.compare import Comparison, Standing, compare, compare_models
+from tutelage.study.machine import Machine
 from tutelage.study.results import Results, Row, load_results
-from tutelage.study.run import Event, Machine, run
-from tutelage.study.values import Study, Written, load_study, studies
+from tutelage.study.run import Event, run
+from tutelage.study.values import Failure, Study, Written, load_study, studies
 
 __all__ = [
+    "Comparison",
     "Event",
+    "Failure",
     "Machine",
     "Results",
     "Row",
+    "Standing",
     "Study",
     "Written",
+    "compare",
+    "compare_models",
     "load_results",
     "load_study",
     "run",

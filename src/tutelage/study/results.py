@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from tutelage.evaluation import ensemble, measure
 from tutelage.lineage import Model, expected_scores, models_of
-from tutelage.study.values import Study, load_study
+from tutelage.study.values import Failure, Study, load_failures, load_study
 
 Measures = dict[str, float | list[float]]
 
@@ -19,8 +19,9 @@ Measures = dict[str, float | list[float]]
 class Row:
     """One generation of one lineage over the seeds.
 
-    ``test`` and ``train`` hold the measures of each finished seed; ``ensemble`` those of generations 0 to this one
-    together, on the test set; ``expected`` is the closed form of the labelled class's score, where there is one.
+    ``test`` and ``train`` hold the measures of each finished seed, in the order of ``seeds``; ``ensemble`` those of
+    generations 0 to this one together, on the test set, in the order of ``ensemble_seeds``; ``expected`` is the
+    closed form of the labelled class's score, where there is one. ``models`` has one entry for each seed asked for.
     """
 
     lineage: str
@@ -29,18 +30,22 @@ class Row:
     model: str
     expected: float | None
     models: tuple[Model, ...]
+    seeds: list[int] = field(default_factory=list)
     test: list[Measures] = field(default_factory=list)
     train: list[Measures] = field(default_factory=list)
     holdout: list[Measures] = field(default_factory=list)
+    ensemble_seeds: list[int] = field(default_factory=list)
     ensemble: list[Measures] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """The rows of a study and the number of seeds asked for."""
+    """The rows of a study, what it was asked for with, and why some of it is missing."""
 
     study: Study
     rows: tuple[Row, ...]
+    command: str = ""
+    failures: tuple[Failure, ...] = ()
 
 
 def spread(values: list[float]) -> tuple[float, float | None]:
@@ -64,7 +69,8 @@ def load_results(name: str, runs: Path) -> Results:
         for number, lineage in enumerate(study.lineages)
         for seed in study.seeds
     }
-    return results(study, models, written.num_classes)
+    found = results(study, models, written.num_classes)
+    return replace(found, command=written.command, failures=load_failures(study.name, runs))
 
 
 def results(study: Study, models: dict[tuple[int, int], tuple[Model, ...]], num_classes: tuple[int, ...]) -> Results:
@@ -87,6 +93,7 @@ def results(study: Study, models: dict[tuple[int, int], tuple[Model, ...]], num_
                 if not line[place].finished:
                     continue
                 evaluation = line[place].evaluation()
+                row.seeds.append(seed)
                 row.test.append(evaluation["test"])
                 row.train.append(evaluation["train"])
                 if "holdout" in evaluation:
@@ -94,6 +101,7 @@ def results(study: Study, models: dict[tuple[int, int], tuple[Model, ...]], num_
                 predictions = line[place].predictions()
                 kept[seed].append(predictions["test"])
                 if place > 0 and len(kept[seed]) == place + 1:
+                    row.ensemble_seeds.append(seed)
                     row.ensemble.append(measure(ensemble(kept[seed]), predictions["test_labels"]))
             rows.append(row)
     return Results(study=study, rows=tuple(rows))

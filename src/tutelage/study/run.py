@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -18,9 +17,10 @@ from tutelage import storage
 from tutelage.config import data_folder
 from tutelage.data import Splits
 from tutelage.data.load import load
-from tutelage.engine import Engine, available_cores, has_cuda, keep_freed_memory
+from tutelage.engine import Engine, keep_freed_memory
 from tutelage.lineage import Lineage, Progress, Stopped, models_of, rehearse, train
-from tutelage.study.values import Study, Written, write_study
+from tutelage.study.machine import HERE, Machine
+from tutelage.study.values import Failure, Study, Written, write_failures, write_study
 from tutelage.training import NotFinite
 
 _BAD_INPUT = (ValueError, storage.InUse, NotFinite, OSError)
@@ -30,8 +30,8 @@ _BAD_INPUT = (ValueError, storage.InUse, NotFinite, OSError)
 class Event:
     """What a running study tells, in plain values that cross between processes.
 
-    ``phase`` is ``kept``, ``training``, ``measuring`` or ``finished`` (see ``lineage.Progress``), and for a whole
-    seed ``warning``, ``failed`` or ``stopped``, with ``text``.
+    ``phase`` is ``kept``, ``training``, ``measuring`` or ``finished`` (see ``lineage.Progress``), or ``warning``,
+    ``failed`` or ``stopped``, with ``text``; a seed whose process died has failed in no ``lineage`` in particular.
     """
 
     seed: int
@@ -49,48 +49,17 @@ class Event:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What to run on; ``None`` threads divides the cores among the seeds that run side by side."""
-
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-    processes: int = 1
-
-    @classmethod
-    def divided(
-        cls, seeds: int, device: str = "auto", precision: str = "auto", threads: int | None = None
-    ) -> Machine:
-        """Run seeds side by side on a CPU, the cores divided among them; one after the other on a GPU.
-
-        >>> Machine.divided(seeds=1, device="cpu").processes
-        1
-        """
-        on_cpu = device == "cpu" or (device == "auto" and not has_cuda())
-        processes = min(seeds, available_cores()) if on_cpu else 1
-        if threads is None and processes > 1:
-            threads = available_cores() // processes
-        return cls(device=device, precision=precision, threads=threads, processes=processes)
-
-    def engine(self) -> Engine:
-        """Resolve it in this process."""
-        return Engine.choose(self.device, self.precision, self.threads)
-
-    def describe(self, seeds: int) -> str:
-        """One line on how it runs."""
-        many = f"{seeds} seeds, {min(self.processes, seeds)} side by side" if seeds > 1 else "1 seed"
-        return f"{many}, on {self.engine()}"
-
-
 def run(
     study: Study,
     *,
     runs: Path,
-    machine: Machine = Machine(),
+    machine: Machine = HERE,
     should_stop: Callable[[], bool] = lambda: False,
+    command: str = "",
 ) -> Iterator[Event]:
-    """Train all that is missing; yields events. A seed that fails leaves the others running.
+    """Train all that is missing; yields events. An arm that fails at a seed leaves all others running.
+
+    ``command`` is kept with the study, to be shown beside its results.
 
     Errors: before anything is trained, ``ValueError`` for what does not fit; in this process, ``Stopped``.
     """
@@ -104,16 +73,33 @@ def run(
         precision=engine.precision,
         fingerprints=tuple(splits.fingerprint for splits in loaded),
         num_classes=tuple(splits.facts.num_classes for splits in loaded),
+        command=command,
     )
     write_study(written, runs)
+    failures: list[Failure] = []
+    write_failures(study.name, failures, runs)
+    for event in _run_all(written, loaded, runs, machine, engine, should_stop):
+        if event.phase == "failed":
+            failures.append(Failure(seed=event.seed, arm=event.lineage, text=event.text))
+            write_failures(study.name, failures, runs)
+        yield event
+
+
+def _run_all(
+    written: Written,
+    loaded: list[Splits],
+    runs: Path,
+    machine: Machine,
+    engine: Engine,
+    should_stop: Callable[[], bool],
+) -> Iterator[Event]:
+    study = written.study
     waiting = [seed for seed in study.seeds if not _all_finished(written, seed, runs)]
     aside = waiting if machine.processes > 1 and len(waiting) > 1 else []
     for seed in study.seeds:
         if seed in aside:
             continue
-        with _reported(seed) as failures:
-            yield from _run_seed(study, seed, loaded, runs, engine, should_stop)
-        yield from failures
+        yield from _run_seed(study, seed, loaded, runs, engine, should_stop)
     if aside:
         del loaded
         yield from _run_processes(study, aside, runs, machine, should_stop)
@@ -134,18 +120,6 @@ def load_all(study: Study) -> list[Splits]:
     return [sets[lineage.data] for lineage in study.lineages]
 
 
-@contextlib.contextmanager
-def _reported(seed: int) -> Iterator[list[Event]]:
-    """Turn a fault that the user can act on into an event, so that it ends one seed and not the study."""
-    events: list[Event] = []
-    try:
-        yield events
-    except Stopped:
-        raise
-    except _BAD_INPUT as error:
-        events.append(Event(seed=seed, phase="failed", text=f"{error}"))
-
-
 def _run_seed(
     study: Study,
     seed: int,
@@ -154,22 +128,34 @@ def _run_seed(
     engine: Engine,
     should_stop: Callable[[], bool],
 ) -> Iterator[Event]:
+    """The arms of one seed, one after the other; a fault that the user can act on ends its arm and no other."""
+    broken: dict[str, str] = {}  # address of the generation that failed -> its arm
     for lineage, splits in zip(study.lineages, loaded, strict=True):
+        models = models_of(lineage, seed, splits.fingerprint, engine.precision, runs)
+        if shared := next((model.address for model in models if model.address in broken), None):
+            text = f"it needs the generation that failed in {broken[shared]}"
+            yield Event(seed=seed, phase="failed", lineage=lineage.name, text=text)
+            continue
         warnings: list[str] = []
-        for progress in train(
-            lineage,
-            seed,
-            splits,
-            runs=runs,
-            engine=engine,
-            should_stop=should_stop,
-            warn=warnings.append,
-            watch_test=study.watch_test,
-            meter=study.meter,
-        ):
-            while warnings:
-                yield Event(seed=seed, phase="warning", text=warnings.pop(0))
-            yield _event(lineage, seed, progress)
+        try:
+            for progress in train(
+                lineage,
+                seed,
+                splits,
+                runs=runs,
+                engine=engine,
+                should_stop=should_stop,
+                warn=warnings.append,
+                watch_test=study.watch_test,
+                meter=study.meter,
+            ):
+                while warnings:
+                    yield Event(seed=seed, phase="warning", lineage=lineage.name, text=warnings.pop(0))
+                yield _event(lineage, seed, progress)
+        except _BAD_INPUT as error:
+            if isinstance(error, NotFinite):  # it would be so again; whatever else it was may have passed
+                broken[next(model.address for model in models if not model.finished)] = lineage.name
+            yield Event(seed=seed, phase="failed", lineage=lineage.name, text=f"{error}")
 
 
 def _event(lineage: Lineage, seed: int, progress: Progress) -> Event:
@@ -249,10 +235,7 @@ def _work(study: Study, seed: int, runs: Path, machine: Machine, pipe: Connectio
     try:
         engine = machine.engine()
         loaded = load_all(study)
-        with _reported(seed) as failures:
-            for event in _run_seed(study, seed, loaded, runs, engine, lambda: asked or os.getppid() != parent):
-                pipe.send(event)
-        for event in failures:
+        for event in _run_seed(study, seed, loaded, runs, engine, lambda: asked or os.getppid() != parent):
             pipe.send(event)
     except Stopped as stop:
         pipe.send(Event(seed=seed, phase="stopped", text=str(stop)))

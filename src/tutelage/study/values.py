@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,18 @@ from tutelage.lineage import Lineage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """Lineages, each trained once for every seed; ``watch_test`` and ``meter`` are those of ``lineage.train``.
+    """Arms x seeds: each lineage is an arm under its own name, trained once for every seed.
 
-    Errors: ``ValueError`` for no lineage, no seed, or the same seed twice.
+    ``reference`` names the arm that the others are compared to, the first by default; ``title`` replaces the arms in
+    the study's name. ``watch_test`` and ``meter`` are those of ``lineage.train``.
+
+    Errors: ``ValueError`` for no lineage, two of one name, no seed, a seed twice, or a reference that is no arm.
     """
 
     lineages: tuple[Lineage, ...]
     seeds: tuple[int, ...] = (0,)
+    reference: str | None = None
+    title: str | None = None
     watch_test: bool = False
     meter: bool = False
 
@@ -32,24 +38,38 @@ class Study:
             raise ValueError(f"a study needs seeds, each once, not {list(self.seeds)}")
         if not all(0 <= seed < 2**63 for seed in self.seeds):
             raise ValueError(f"seeds are whole numbers from 0 on, not {list(self.seeds)}")
+        arms = [lineage.name for lineage in self.lineages]
+        for arm in arms:
+            if arms.count(arm) > 1:
+                raise ValueError(f"two arms of a study are named {arm!r}: give each a name of its own")
+            if not arm.strip() or not arm.isprintable():
+                raise ValueError(f"an arm's name is one line of text, not {arm!r}")
+        if self.reference is not None and self.reference not in arms:
+            raise config.unknown("reference", self.reference, arms)
 
     @property
     def name(self) -> str:
-        """A readable name that no other study has: lineages, data, network and a hash of the whole."""
+        """A readable name that no other study has: its title, or arms, data and network; and a hash of the whole."""
         first = self.lineages[0]
         words = [*(lineage.name for lineage in self.lineages[:3]), first.data.name, first.generations[-1].model]
+        if self.title is not None:
+            words = [self.title]
         slug = "-".join(re.sub(r"[^A-Za-z0-9_]+", "-", Path(word).stem).strip("-")[:40] for word in words)
         return f"{slug}-{config.digest(self)[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """A study as it is written down: with it, all that decides where its models lie; one entry a lineage."""
+    """A study as it is written down: with it, all that decides where its models lie; one entry a lineage.
+
+    ``command`` is what it was asked for with, as it was typed.
+    """
 
     study: Study
     precision: str
     fingerprints: tuple[str, ...]
     num_classes: tuple[int, ...]
+    command: str = ""
 
 
 def write_study(written: Written, runs: Path) -> None:
@@ -58,6 +78,28 @@ def write_study(written: Written, runs: Path) -> None:
     content = storage.json_bytes(config.to_json(written))
     if not storage.is_finished(folder) or (folder / "study.json").read_bytes() != content:
         storage.commit(folder, {"study.json": content})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a seed, or one arm of it where ``arm`` says so, came to nothing when the study was last run."""
+
+    seed: int
+    arm: str
+    text: str
+
+
+def write_failures(name: str, failures: Sequence[Failure], runs: Path) -> None:
+    """Keep the reasons of the last run beside the study, in the place of those of the run before."""
+    path = runs / "studies" / name / "failures.json"
+    if failures or path.exists():
+        storage.write_bytes(path, storage.json_bytes(config.to_json(failures)))
+
+
+def load_failures(name: str, runs: Path) -> tuple[Failure, ...]:
+    """Read what :func:`write_failures` kept."""
+    path = runs / "studies" / name / "failures.json"
+    return tuple(config.from_json(json.loads(path.read_bytes()))) if path.exists() else ()
 
 
 def studies(runs: Path) -> list[str]:

@@ -1,0 +1,223 @@
+"""Compare recipes over seeds: ``tutelage study``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from tutelage.config import runs_folder, unknown
+
+if TYPE_CHECKING:
+    from tutelage.lineage import Lineage
+    from tutelage.study import Machine, Results, Study
+
+Start = Callable[["Study", Path, "Machine", str, "ComparisonOptions"], int]
+Flag = Annotated[bool, Parameter(negative=())]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonOptions:
+    """How a study's arms are compared, and where that is written.
+
+    Args:
+        test: Where p-values come from: the paired t test, Wilcoxon's signed ranks, or all flips of signs.
+        confidence: The confidence of the intervals.
+        markdown: Write the comparison here, with where its numbers come from.
+        csv: Write the comparison here, with all digits.
+    """
+
+    test: Literal["t", "wilcoxon", "permutation"] = "t"
+    confidence: float = 0.95
+    markdown: Path | None = None
+    csv: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.confidence < 1.0:
+            raise ValueError(f"confidence is in (0, 1), not {self.confidence:g}")
+        for path in (self.markdown, self.csv):
+            if path is not None and path.is_dir():
+                raise ValueError(f"{path} is a folder: expected a file to write")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyOptions:
+    """What `study` can be told beside the options of its arms.
+
+    Args:
+        arm: A recipe and its options in quotes, once for each arm; "NAME=RECIPE ..." names the arm.
+        seeds: Each arm is trained for each seed, 0 by default; several seeds run side by side.
+        reference: The arm that the others are compared to; the first by default.
+        name: What to call the study.
+        runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
+        device: cpu, cuda or auto.
+        precision: bf16 where the processor multiplies it natively, unless told otherwise.
+        threads: Threads a process; by default the cores are divided among the seeds that run side by side.
+        watch_test: Measure the test set after each epoch too; nothing is chosen by it, and the table says so.
+        meter: Record each term's share of the gradient's norm once an epoch.
+    """
+
+    arm: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    seeds: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True, negative=())] = None
+    reference: str | None = None
+    name: str | None = None
+    runs: Path | None = None
+    device: str = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    threads: int | None = None
+    watch_test: Flag = False
+    meter: Flag = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmOptions:
+    """An arm is told its recipe's options and no others."""
+
+
+AS_USUAL = ComparisonOptions()
+Given = tuple[Path | None, StudyOptions, ComparisonOptions]
+Flat = Parameter(name="*")
+OWN = {f"--{field.name.replace('_', '-')}" for kind in (StudyOptions, ComparisonOptions) for field in fields(kind)}
+
+
+def study(
+    file: Path | None = None,
+    /,
+    *,
+    options: Annotated[StudyOptions, Flat] = StudyOptions(),
+    comparison: Annotated[ComparisonOptions, Flat] = AS_USUAL,
+) -> Given:
+    """Compare recipes over seeds: tutelage study --arm RECIPE --arm "RECIPE --option VALUE" ..., or FILE.toml.
+
+    Any option of a recipe (`tutelage run RECIPE --help`), given once, goes to each arm whose recipe takes it and that
+    does not say otherwise itself.
+
+    Args:
+        file: The study as a TOML file.
+    """
+    return file, options, comparison
+
+
+def study_command(tokens: list[str], start: Start) -> int:
+    """Carry out ``tutelage study``; ``start`` trains a study, shows it and returns the exit code."""
+    from tutelage.study import Machine
+
+    own, shared = _divided(tokens)
+    app = App(name="tutelage study", version_flags=[], help_on_error=False)
+    app.default(study)
+    told = app(own, exit_on_error=False, print_error=False, result_action="return_value")
+    if told is None:  # the help was asked for, and has been printed
+        return 0
+    file, options, comparison = told
+    asked = _asked(file, options, shared)
+    machine = Machine.divided(len(asked.seeds), options.device, options.precision, options.threads)
+    command = shlex.join(["tutelage", "study", *tokens])
+    return start(asked, options.runs or runs_folder(), machine, command, comparison)
+
+
+def _asked(file: Path | None, options: StudyOptions, shared: dict[str, list[str]]) -> Study:
+    from tutelage.recipes.arms import read_study
+    from tutelage.study import Study
+
+    asked: dict[str, Any] = {name: getattr(options, name) for name in ("seeds", "reference", "watch_test", "meter")}
+    asked["title"] = options.name
+    asked = {name: value for name, value in asked.items() if value not in (None, False)}
+    if file is None:
+        if not options.arm:
+            raise ValueError(
+                'tutelage study needs arms: --arm baseline --arm "label_smoothing --smoothing 0.1", or a file'
+            )
+        return Study(lineages=_arms(options.arm, shared), **asked)
+    if options.arm or shared:
+        extra = "--arm" if options.arm else next(iter(shared))
+        raise ValueError(f"{extra} cannot stand beside {file}: the arms and their options are those of the file")
+    return replace(read_study(file), **asked)
+
+
+def _divided(tokens: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """The study's own words, and those for its arms by option."""
+    own: list[str] = []
+    shared: dict[str, list[str]] = {}
+    into = own
+    for token in tokens:
+        if token.startswith("--"):
+            option = token.partition("=")[0].replace("_", "-")
+            into = own if option in OWN | {"--help"} else shared.setdefault(option, [])
+        into.append(token)
+    return own, shared
+
+
+def _arms(words: tuple[str, ...], shared: dict[str, list[str]]) -> tuple[Lineage, ...]:
+    """The lineage of each arm, under the arm's name."""
+    from tutelage.recipes import find
+    from tutelage.recipes.arms import arm_names, named, taken
+
+    split = [_split(arm) for arm in words]
+    recipes = [find(recipe) for _, recipe, _ in split]
+    options = [{f"--{name.replace('_', '-')}" for name in taken(recipe)} for recipe in recipes]
+    for option in shared:
+        if not any(option in known for known in options):
+            raise unknown("option", option, OWN.union(*options))
+    lineages = []
+    for (_, recipe, tokens), function, known in zip(split, recipes, options, strict=True):
+        said = {token.partition("=")[0].replace("_", "-") for token in tokens if token.startswith("--")}
+        more = [token for option, given in shared.items() if option in known - said for token in given]
+        lineages.append(_arm(recipe, function, [*tokens, *more]))
+    short = [lineage.name for lineage in lineages]
+    long = [" ".join([lineage.name, *tokens]) for lineage, (_, _, tokens) in zip(lineages, split, strict=True)]
+    return named(lineages, arm_names([name for name, _, _ in split], short, long))
+
+
+def _split(arm: str) -> tuple[str | None, str, list[str]]:
+    """An arm's name where it has one, its recipe and its options."""
+    try:
+        first, *tokens = shlex.split(arm)
+    except ValueError as error:
+        raise ValueError(f"--arm {arm!r}: {str(error).lower() if arm.strip() else 'expected a recipe'}") from None
+    name, sign, recipe = first.partition("=")
+    return (name, recipe, tokens) if sign else (None, first, tokens)
+
+
+def _arm(name: str, recipe: Callable[..., Lineage], tokens: list[str]) -> Lineage:
+    from tutelage.cli.options import recipe_app
+
+    if {"--help", "-h"} & set(tokens):
+        raise ValueError(f"an arm has no --help: see tutelage run {name} --help")
+    found: list[Lineage] = []
+
+    def keep(lineage: Any, _: object) -> int:
+        found.append(lineage)
+        return 0
+
+    app = recipe_app("study", name, recipe, ArmOptions, keep)
+    try:
+        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except (CycloptsError, ValueError) as error:
+        raise ValueError(f"arm {name}: {error}") from None
+    return found[0]
+
+
+def show_comparison(results: Results, options: ComparisonOptions) -> None:
+    """Print how the arms of a study compare, where there are several, and write the files that were asked for."""
+    from rich.console import Console
+
+    from tutelage import storage
+    from tutelage.report import as_csv, comparison_table, markdown, missing
+    from tutelage.study import compare
+
+    comparison = compare(results, confidence=options.confidence, test=options.test)
+    if len(results.study.lineages) > 1:
+        print()
+        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+        console.print(comparison_table(comparison))
+    for reason in missing(comparison):
+        print(f"failed: {reason}")
+    for path, write in ((options.markdown, markdown), (options.csv, as_csv)):
+        if path is not None:
+            storage.write_bytes(path, write(comparison).encode())
+            print(f"written: {path}")
