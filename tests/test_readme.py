@@ -77,7 +77,10 @@ def test_the_demo_is_what_make_demo_runs() -> None:
         assert f"tutelage run {name} --seeds 0 1" in makefile
 
 
-@pytest.mark.parametrize("command", [line for line in TUTELAGE if "data get" not in line])
+APART = ("tutelage data get ", "tutelage export ", "tutelage predict ")
+
+
+@pytest.mark.parametrize("command", [line for line in TUTELAGE if not line.startswith(APART)])
 def test_command(command: str, place: Path) -> None:
     words = shlex.split(command)
     if "cifar100" in words and words[1] == "run":
@@ -85,11 +88,8 @@ def test_command(command: str, place: Path) -> None:
             pytest.skip(f"{ARCHIVE.name} is not beside the checkout")
         imported = run([sys.executable, "-m", "tutelage", "data", "import", "cifar100", str(ARCHIVE)], place)
         assert imported.returncode == 0, imported.stderr
-    if words[1] == "run" and "--help" not in words:
-        words = [word for word in words if word != "10000"]
-        if "--train-size" in words:
-            words.remove("--train-size")
-        words += ["--epochs", "1"]
+    if words[1] in ("run", "study") and "--help" not in words:
+        words = [*without(words, "--train-size", "--epochs"), "--epochs", "1"]
         if "cifar100" in words:
             words += ["--train-size", "200"]
         if words[2] == "tolerant":
@@ -97,6 +97,28 @@ def test_command(command: str, place: Path) -> None:
     done = run([sys.executable, "-m", *words], place)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def without(words: list[str], *options: str) -> list[str]:
+    """Leave out options with the one word that follows each."""
+    dropped = {
+        place for option in options if option in words for place in (words.index(option), words.index(option) + 1)
+    }
+    return [word for place, word in enumerate(words) if place not in dropped]
+
+
+def test_a_model_is_taken_away_and_used(place: Path) -> None:
+    (export,) = (line for line in TUTELAGE if line.startswith("tutelage export "))
+    (predict,) = (line for line in TUTELAGE if line.startswith("tutelage predict "))
+    words = [sys.executable, "-m", "tutelage", "run", "label_smoothing", "--epochs", "1"]
+    assert run(words, place).returncode == 0
+    name = next(path.name for path in (place / "runs" / "studies").glob("label_smoothing-*"))
+    digit = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    Image.fromarray(digit).save(place / "path" / "to" / "digit.png")
+    for command in (export.replace("RUN", name), predict):
+        done = run([sys.executable, "-m", *shlex.split(command)], place)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
 
 
 def test_the_python_runs(place: Path) -> None:
