@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -33,3 +34,13 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
     assert links
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_the_table_is_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (DOCS / "methods.md").read_text(encoding="utf-8")
+    assert module.filled(page) == page, "run: python docs/generate.py"
