@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import chain
 from pathlib import Path
 
-from benchmarks import feature_taps, trainer_efficiency
+from benchmarks import feature_taps, stored_teacher, trainer_efficiency
 from benchmarks.measure import row, surroundings
 from tutelage.engine import keep_freed_memory
 
@@ -20,8 +21,9 @@ def main() -> None:
     arguments = parser.parse_args()
     table = [surroundings(), "", HEAD]
     print("\n".join(table), flush=True)
-    for benchmark in (trainer_efficiency, feature_taps):
-        table.append(row(benchmark.run()))
+    ratios = (benchmark.run() for benchmark in (trainer_efficiency, feature_taps))
+    for ratio in chain(ratios, stored_teacher.runs()):
+        table.append(row(ratio))
         print(table[-1], flush=True)
     if arguments.save:
         folder = Path(__file__).parent / "results"

@@ -43,6 +43,8 @@ class RunOptions:
         watch_test: Measure the test set after each epoch too; nothing is chosen by it, and the table says so.
         meter: Record each term's share of the gradient's norm once an epoch.
         threads: Threads a process; by default the cores are divided among the seeds that run side by side.
+        teacher_store: Keep a teacher's logits on disk and read them again, bit for bit; auto does where that pays.
+            Up to 1.6 GB a teacher for CIFAR-100, in the folder of runs.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -52,6 +54,7 @@ class RunOptions:
     threads: int | None = None
     watch_test: bool = False
     meter: bool = False
+    teacher_store: Literal["off", "on", "auto"] = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,9 @@ def _recipe_command(verb: str, name: str, tokens: list[str]) -> int:
 def _run_lineage(lineage: Any, options: RunOptions) -> int:
     from tutelage.study import Machine, Study
 
-    machine = Machine.divided(len(options.seeds), options.device, options.precision, options.threads)
+    machine = Machine.divided(
+        len(options.seeds), options.device, options.precision, options.threads, options.teacher_store
+    )
     return _study(
         Study(lineages=(lineage,), seeds=options.seeds, watch_test=options.watch_test, meter=options.meter),
         options.runs or runs_folder(),

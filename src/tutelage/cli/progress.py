@@ -54,6 +54,7 @@ def _bars(events: Iterable[Event], study: Study) -> int:
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
         tasks: dict[int, Any] = {}
         began: dict[int, tuple[float, int]] = {}
+        shares: dict[int, str] = {}
         for event in events:
             failed += event.phase == "failed"
             if said := _said(event, study):
@@ -64,11 +65,14 @@ def _bars(events: Iterable[Event], study: Study) -> int:
                 now = time.monotonic()
                 start, first = began.setdefault(event.seed, (now, event.images))
                 rate = f"{(event.images - first) / (now - start):,.0f} images/s" if now - start > 1 else ""
+                shares[event.seed] = event.text or shares.get(event.seed, "")
+                meter = f"gradient: {shares[event.seed]}" if shares[event.seed] else ""
                 arm = f"{event.lineage}, " if len(sizes) > 1 else ""
                 text = f"seed {event.seed}, {arm}{event.generation}"
                 done = before[event.lineage] + event.place + event.step / max(1, event.steps)
-                bars.update(tasks[event.seed], description=text, completed=done, rate=rate)
+                bars.update(tasks[event.seed], description=text, completed=done, rate=f"{rate} {meter}")
             elif event.phase in ("kept", "finished"):
                 began.pop(event.seed, None)
+                shares.pop(event.seed, None)
                 bars.update(tasks[event.seed], completed=before[event.lineage] + event.place + 1)
     return failed

@@ -68,13 +68,17 @@ def _constants(normalization: Normalization, device: torch.device) -> tuple[Tens
 class Batch:
     """One batch of one epoch; student and teacher get the same pixels, each in its own normalization.
 
-    Shapes: ``pixels`` uint8 ``[B, C, H, W]``; ``labels``, ``ids`` and ``keys`` int64 ``[B]``.
+    ``rows`` count in the training set, ``views`` are numbers of the views that its images are seen in.
+
+    Shapes: ``pixels`` uint8 ``[B, C, H, W]``; ``labels``, ``ids``, ``keys``, ``rows`` and ``views`` int64 ``[B]``.
     """
 
     pixels: Tensor
     labels: Tensor
     ids: Tensor
     keys: Tensor
+    rows: Tensor
+    views: Tensor
     _inputs: dict[Normalization, Tensor] = field(default_factory=dict)
 
     def normalized(self, normalization: Normalization) -> Tensor:
@@ -114,4 +118,6 @@ class Epochs:
                 labels=self.labels[order[part]],
                 ids=ids[part],
                 keys=keys[part],
+                rows=order[part],
+                views=views[part],
             )

@@ -1,6 +1,6 @@
 """Lineages: generations in order as data, and the loop that trains them."""
 
-from tutelage.lineage.classroom import Classroom
+from tutelage.lineage.classroom import Classroom, TeacherStore
 from tutelage.lineage.model import Model, models_of
 from tutelage.lineage.train import Progress, Stopped, rehearse, train
 from tutelage.lineage.values import Generation, Lineage, expected_scores
@@ -12,6 +12,7 @@ __all__ = [
     "Model",
     "Progress",
     "Stopped",
+    "TeacherStore",
     "expected_scores",
     "models_of",
     "rehearse",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -20,7 +21,12 @@ from tutelage.models.build import build, check
 from tutelage.models.external import expectation
 from tutelage.models.weights import fit_weights, read_weights
 from tutelage.teachers import Committee, NetworkTeacher
+from tutelage.teachers.store import LogitStore
+from tutelage.teachers.stored import StoredTeacher, exact_dtype, pays
 from tutelage.training import Lesson, Teacher, gradient_shares
+
+TeacherStore = Literal["off", "on", "auto"]
+"""Whether a teacher's logits are kept and read again; ``auto``: where its pupils look at enough views twice."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +121,41 @@ class Classroom:
         if len(members) > 1:
             return Committee(members, generation.teacher_shares)
         return members[0] if members else None
+
+    @contextlib.contextmanager
+    def asked_once(
+        self, place: int, data: Epochs, root: Path, store: TeacherStore, warn: Callable[[str], object]
+    ) -> Iterator[Teacher | None]:
+        """Who teaches a generation, its logits read from ``root`` and kept there; bit for bit what it would say."""
+        teacher, generation = self.teacher(place), self.lineage.generations[place]
+        facts, views = self.splits.facts, self.lineage.views
+        size, asked = len(data.images) * views.count, (generation.teachers, generation.teacher_shares)
+        pupils = [one for one in self.lineage.generations if (one.teachers, one.teacher_shares) == asked]
+        passes = sum(one.schedule.epochs for one in pupils if not one.objective.teacher_layers)
+        wanted = store == "on" or (store == "auto" and pays(passes, views.count, 4 * size * facts.num_classes, root))
+        if teacher is None or generation.objective.teacher_layers or not wanted:
+            yield teacher
+            return
+        made_of = {
+            "teachers": [self.models[seat].address for seat in generation.teachers],
+            "shares": generation.teacher_shares,
+            "networks": [self.lineage.generations[seat].model for seat in generation.teachers],
+            "normalizations": [self.normalization(seat) for seat in generation.teachers],
+            "data": self.splits.fingerprint,
+            "class_names": facts.class_names,
+            "views": views,
+            "precision": self.engine.precision,
+            "arithmetic": [torch.__version__, self.engine.device.type, torch.backends.cpu.get_cpu_capability()],
+        }
+        dtype = exact_dtype(teacher(next(data.batches(0, 0))).logits)
+        try:
+            opened = LogitStore(root, made_of, size=size, num_classes=facts.num_classes, dtype=dtype, warn=warn)
+        except OSError as error:
+            warn(f"the teacher's logits are not kept: {error}")
+            yield teacher
+            return
+        with opened:
+            yield StoredTeacher(teacher, data, opened)
 
     def first_shares(self, place: int) -> dict[str, float]:
         """Each term's share of the gradient's norm on the first batch, before any step.

@@ -20,7 +20,7 @@ from tutelage import config, storage
 from tutelage.data import Dataset, Epochs, Splits
 from tutelage.engine import Engine
 from tutelage.evaluation import accuracy, measure, predict
-from tutelage.lineage.classroom import Classroom
+from tutelage.lineage.classroom import Classroom, TeacherStore
 from tutelage.lineage.model import Model, models_of
 from tutelage.lineage.values import Generation, Lineage, generation_seed
 from tutelage.training import NotFinite, Record, State, fit
@@ -60,11 +60,13 @@ def train(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     watch_test: bool = False,
     meter: bool = False,
+    teacher_store: TeacherStore = "off",
 ) -> Iterator[Progress]:
     """Train what is missing of a lineage, in order; yields :class:`Progress` all the while.
 
     After each epoch the holdout is measured, where there is one; the test set only with ``watch_test``. Nothing is
     ever chosen by either. ``meter`` records each term's share of the gradient once an epoch.
+    ``teacher_store`` decides about time and disk (``runs/teachers``), never about what is learned.
 
     Errors: :class:`Stopped` once ``should_stop`` says so and the moment is saved; ``NotFinite``;
     ``storage.InUse``; ``storage.Damaged`` for a stored model that is not what its manifest says; ``ValueError``,
@@ -81,7 +83,9 @@ def train(
             if model.finished:  # whoever held the lock has just trained it
                 yield Progress(place=place, generation=generation, model=model, phase="kept")
                 continue
-            habits = _Habits(should_stop, warn, checkpoint_seconds, watch_test, meter)
+            habits = _Habits(
+                should_stop, warn, checkpoint_seconds, watch_test, meter, teacher_store, runs / "teachers"
+            )
             job = _Job(lineage, place, models, seed, splits, engine, habits)
             yield from job.run()
 
@@ -104,6 +108,8 @@ class _Habits(NamedTuple):
     checkpoint_seconds: float
     watch_test: bool
     meter: bool
+    teacher_store: TeacherStore
+    stores: Path
 
 
 class _Job:
@@ -138,28 +144,30 @@ class _Job:
         data = Epochs(self.splits.train, self.lineage.views, self.generation.schedule.batch_size, self.engine.device)
         before = self._resume()
         images, record = 0, None
-        for record in fit(
-            network,
-            data,
-            self.generation.objective,
-            self.generation.schedule,
-            normalization=self.normalization,
-            seed=self.seed,
-            engine=self.engine,
-            teacher=self.classroom.teacher(self.place),
-            state=before,
-            meter=self.habits.meter,
-        ):
-            images = record.images
-            if record.metrics is not None:
-                self.history.append(record.metrics | self._watch(network))
-            yield self._tell("training", record)
-            stop = self.habits.should_stop()
-            if stop or time.monotonic() - saved > self.habits.checkpoint_seconds:
-                self._save(record.state())
-                saved = time.monotonic()
-            if stop:
-                raise Stopped(f"{self.generation.name} stopped at step {record.step} of {record.steps}")
+        habits = self.habits
+        with self.classroom.asked_once(self.place, data, habits.stores, habits.teacher_store, habits.warn) as teacher:
+            for record in fit(
+                network,
+                data,
+                self.generation.objective,
+                self.generation.schedule,
+                normalization=self.normalization,
+                seed=self.seed,
+                engine=self.engine,
+                teacher=teacher,
+                state=before,
+                meter=habits.meter,
+            ):
+                images = record.images
+                if record.metrics is not None:
+                    self.history.append(record.metrics | self._watch(network))
+                yield self._tell("training", record)
+                stop = habits.should_stop()
+                if stop or time.monotonic() - saved > habits.checkpoint_seconds:
+                    self._save(record.state())
+                    saved = time.monotonic()
+                if stop:
+                    raise Stopped(f"{self.generation.name} stopped at step {record.step} of {record.steps}")
         seconds = time.monotonic() - began
         yield self._tell("measuring", record)
         final = record.state() if record is not None else before

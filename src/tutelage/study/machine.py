@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tutelage.engine import Engine, available_cores, has_cuda
+from tutelage.lineage import TeacherStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,10 +16,16 @@ class Machine:
     precision: str = "auto"
     threads: int | None = None
     processes: int = 1
+    teacher_store: TeacherStore = "off"
 
     @classmethod
     def divided(
-        cls, seeds: int, device: str = "auto", precision: str = "auto", threads: int | None = None
+        cls,
+        seeds: int,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        teacher_store: TeacherStore = "off",
     ) -> Machine:
         """Run seeds side by side on a CPU, the cores divided among them; one after the other on a GPU.
 
@@ -29,7 +36,13 @@ class Machine:
         processes = min(seeds, available_cores()) if on_cpu else 1
         if threads is None and processes > 1:
             threads = available_cores() // processes
-        return cls(device=device, precision=precision, threads=threads, processes=processes)
+        return cls(
+            device=device,
+            precision=precision,
+            threads=threads,
+            processes=processes,
+            teacher_store=teacher_store,
+        )
 
     def engine(self) -> Engine:
         """Resolve it in this process."""

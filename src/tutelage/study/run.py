@@ -99,7 +99,7 @@ def _run_all(
     for seed in study.seeds:
         if seed in aside:
             continue
-        yield from _run_seed(study, seed, loaded, runs, engine, should_stop)
+        yield from _run_seed(study, seed, loaded, runs, engine, machine, should_stop)
     if aside:
         del loaded
         yield from _run_processes(study, aside, runs, machine, should_stop)
@@ -126,6 +126,7 @@ def _run_seed(
     loaded: list[Splits],
     runs: Path,
     engine: Engine,
+    machine: Machine,
     should_stop: Callable[[], bool],
 ) -> Iterator[Event]:
     """The arms of one seed, one after the other; a fault that the user can act on ends its arm and no other."""
@@ -148,6 +149,7 @@ def _run_seed(
                 warn=warnings.append,
                 watch_test=study.watch_test,
                 meter=study.meter,
+                teacher_store=machine.teacher_store,
             ):
                 while warnings:
                     yield Event(seed=seed, phase="warning", lineage=lineage.name, text=warnings.pop(0))
@@ -174,7 +176,14 @@ def _event(lineage: Lineage, seed: int, progress: Progress) -> Event:
         seconds=progress.seconds,
         loss=record.metrics["loss"] if record and record.metrics else None,
         top1=progress.model.evaluation()["test"]["top1"] if done else None,
+        text=_shares(record.metrics) if record and record.metrics else "",
     )
+
+
+def _shares(metrics: dict[str, float]) -> str:
+    """The terms' shares of the gradient, where they are metered."""
+    shares = {name.removeprefix("share/"): value for name, value in metrics.items() if name.startswith("share/")}
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
 
 
 def _run_processes(
@@ -235,7 +244,7 @@ def _work(study: Study, seed: int, runs: Path, machine: Machine, pipe: Connectio
     try:
         engine = machine.engine()
         loaded = load_all(study)
-        for event in _run_seed(study, seed, loaded, runs, engine, lambda: asked or os.getppid() != parent):
+        for event in _run_seed(study, seed, loaded, runs, engine, machine, lambda: asked or os.getppid() != parent):
             pipe.send(event)
     except Stopped as stop:
         pipe.send(Event(seed=seed, phase="stopped", text=str(stop)))

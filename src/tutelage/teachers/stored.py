@@ -1,0 +1,128 @@
+"""A teacher that is asked only once: what it says of a view of an image is kept, and read from then on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tutelage.data.batches import Batch, Epochs
+from tutelage.objective import Prediction
+from tutelage.teachers.store import LogitStore
+
+__all__ = ["StoredTeacher", "exact_dtype", "pays"]
+
+LEAST_ASKED = 32
+"""In smaller batches some networks answer differently in the last bit (docs/decisions/0005)."""
+
+
+class StoredTeacher:
+    """A teacher's logits out of a store; the teacher itself is asked for the rows that are missing, and only those.
+
+    The key of a row is ``row of the training set * number of views + view``. The answers do not depend on what the
+    store already holds, as far as the teacher's answer for a view does not depend on the rest of its batch: rows
+    that have just been computed come back as they will be read later. Features are not stored.
+
+    On opening, ``spot_checks`` random stored rows are compared with the living teacher.
+
+    Errors: ``ValueError`` for a store of another size, and for one that does not say what the teacher says.
+    """
+
+    def __init__(
+        self,
+        teacher: Callable[[Batch], Prediction],
+        data: Epochs,
+        store: LogitStore,
+        *,
+        spot_checks: int = LEAST_ASKED,
+    ) -> None:
+        self.teacher, self.store, self.views = teacher, store, data.views.count
+        if store.size != len(data.images) * self.views:
+            raise ValueError(
+                f"{len(data.images)} images in {self.views} views do not fit a store of {store.size} rows"
+            )
+        self._check(data, spot_checks)
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Prediction:
+        """The logits of a batch, float32 ``[B, K]``; no features."""
+        keys = (batch.rows * self.views + batch.views).cpu()
+        logits, known = self.store.read(keys)
+        if not known.all():
+            # Enough rows at once, the missing ones first.
+            asked = known.int().argsort(stable=True)[: max(int((~known).sum()), LEAST_ASKED)]
+            answer = self.teacher(batch if len(asked) == len(known) else _part(batch, asked)).logits.float().cpu()
+            if len(asked) == len(known):
+                asked = torch.arange(len(known))
+            missing = ~known[asked]
+            logits[asked[missing]] = self.store.write(keys[asked[missing]], answer[missing])
+        return Prediction(logits.to(batch.pixels.device), {})
+
+    def _check(self, data: Epochs, count: int) -> None:
+        known = self.store.keys
+        if count == 0 or len(known) == 0:
+            return
+        chance = torch.Generator()  # other rows each time, and no draw taken from the training's own
+        chance.seed()
+        keys = known[torch.randint(len(known), (max(count, LEAST_ASKED),), generator=chance)]
+        stored, _ = self.store.read(keys)
+        told = self.teacher(_batch(data, keys // self.views, keys % self.views)).logits.float().cpu()
+        # Teachers that compute in bfloat16 may differ by some of its last bits from machine to machine.
+        share = 2.0**-5 if exact_dtype(told) is torch.bfloat16 else 2.0**-10
+        apart = (stored - told).abs().amax(1) / told.abs().amax(1).clamp_min(1e-6)
+        if not bool((apart <= share).all()):
+            worst = int(apart.nan_to_num(torch.inf).argmax())
+            row, view = int(keys[worst]) // self.views, int(keys[worst]) % self.views
+            raise ValueError(
+                f"the stored logits in {self.store.folder} are not this teacher's: for image {row} in view {view} "
+                f"they differ by {float(apart[worst]):.2g} of the largest, {share:.2g} is allowed. Delete that folder"
+            )
+
+
+def _batch(data: Epochs, rows: Tensor, views: Tensor) -> Batch:
+    rows, views = rows.to(data.labels.device), views.to(data.labels.device)
+    ids = data.ids[rows]
+    pixels = data.images.cut(rows, views)
+    return Batch(pixels=pixels, labels=data.labels[rows], ids=ids, keys=torch.zeros_like(ids), rows=rows, views=views)
+
+
+def _part(batch: Batch, which: Tensor) -> Batch:
+    which = which.to(batch.rows.device)
+    return Batch(
+        pixels=batch.pixels[which].contiguous(memory_format=torch.channels_last),
+        labels=batch.labels[which],
+        ids=batch.ids[which],
+        keys=batch.keys[which],
+        rows=batch.rows[which],
+        views=batch.views[which],
+    )
+
+
+def exact_dtype(logits: Tensor) -> torch.dtype:
+    """The smallest type that keeps these logits bit for bit: bfloat16 for networks that compute in it, else float32.
+
+    >>> exact_dtype(torch.tensor([0.5, 3.0])), exact_dtype(torch.tensor([0.1]))
+    (torch.bfloat16, torch.float32)
+    """
+    return torch.bfloat16 if torch.equal(logits.bfloat16().float(), logits) else torch.float32
+
+
+def pays(passes: int, views: int, bytes_needed: int, folder: Path) -> bool:
+    """Whether a store is worth its disk: enough passes over the training set by one teacher's pupils, enough room.
+
+    Formula: ``passes >= 0.3 views`` and free bytes ``>= 2 bytes_needed``. Of ``E`` passes with ``V`` views a share
+    ``V (1 - (1 - 1/V)^E) / E`` is new; at ``E = 0.3 V`` that is 86 %, at ``E = V`` 63 %.
+
+    Units: ``passes`` epochs of all pupils together; ``bytes_needed`` by the full store.
+
+    >>> pays(164, 162, 1000, Path(".")), pays(10, 162, 1000, Path(".")), pays(164, 162, 10**18, Path("."))
+    (True, False, False)
+    """
+    if passes < 0.3 * views:
+        return False
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free >= 2 * bytes_needed
