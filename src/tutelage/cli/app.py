@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from tutelage.cli import take_away
+from tutelage.cli.datasets import data_app
 from tutelage.cli.study import AS_USUAL, ComparisonOptions, Flat, show_comparison, study, study_command
 from tutelage.config import runs_folder
 
@@ -24,7 +25,6 @@ app = App(
     version_flags=["--version"],
     help_on_error=False,
 )
-data_app = App(name="data", help="Datasets on disk.")
 app.command(data_app)
 app.command(take_away.export)
 app.command(take_away.predict)
@@ -240,49 +240,4 @@ def show(
     console.print(table(results))
     show_comparison(results, comparison)
     print(f"models and predictions: {folder / 'models'}\nthis run: {folder / 'studies' / run}")
-    return 0
-
-
-Archive = Annotated[Path, Parameter(help="The official archive, or the folder it unpacks to.")]
-
-
-@data_app.command(name="import")
-def data_import(name: str, archive: Archive, /) -> int:
-    """Check a dataset file in the official layout and store it.
-
-    Args:
-        name: cifar10 or cifar100.
-    """
-    from tutelage.config import data_folder
-    from tutelage.data.cifar import import_archive
-
-    print(f"{name} is stored in {import_archive(name, archive, data_folder())}")
-    return 0
-
-
-@data_app.command(name="get")
-def data_get(name: str, /) -> int:
-    """Download a dataset from its official site, check its checksum and store it.
-
-    Args:
-        name: cifar10 or cifar100.
-    """
-    from tutelage.config import data_folder
-    from tutelage.data.cifar import download
-
-    print(f"{name} is stored in {download(name, data_folder())}")
-    return 0
-
-
-@data_app.command(name="check")
-def data_check(name: str, /) -> int:
-    """Hash a stored dataset again.
-
-    Args:
-        name: cifar10 or cifar100.
-    """
-    from tutelage.config import data_folder
-    from tutelage.data.cifar import check
-
-    print(check(name, data_folder()))
     return 0
