@@ -24,7 +24,7 @@ def methods_table() -> str:
         golden = f"[{found[0].name}](../tests/methods/{found[0].name})"
         parameters = inspect.signature(function).parameters.values()
         options = ", ".join(f"{parameter.name}={parameter.default!r}" for parameter in parameters)
-        formula = str(function()).replace("|", "\\|")
+        formula = str(function()).replace("|", "\\|").replace("](", "] (")  # not a link
         where = f"[{file}.py](../src/tutelage/methods/{file}.py)"
         lines.append(f"| {where} | `{name}` | {formula} | `{options or 'none'}` | {golden} |")
     return "\n".join(lines)

@@ -89,7 +89,7 @@ def test_command(command: str, place: Path) -> None:
         imported = run([sys.executable, "-m", "tutelage", "data", "import", "cifar100", str(ARCHIVE)], place)
         assert imported.returncode == 0, imported.stderr
     if words[1] in ("run", "study") and "--help" not in words:
-        words = [*without(words, "--train-size", "--epochs"), "--epochs", "1"]
+        words = [*without(words, "--train-size", "--epochs", "--generations"), "--epochs", "1"]
         if "cifar100" in words:
             words += ["--train-size", "200"]
         if words[2] == "tolerant":
