@@ -1,6 +1,6 @@
 """The README does what it says: every command and every block of Python in it is run here.
 
-Commands that would train for hours are run with ``--epochs 1`` and few images; nothing else is changed.
+Commands that would train for hours are run with ``--epochs 1`` on few images; nothing else is changed.
 """
 
 from __future__ import annotations
@@ -57,6 +57,15 @@ def run(words: list[str], place: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=150)
 
 
+@pytest.fixture(scope="module")
+def cifar(place: Path) -> None:
+    """The real CIFAR-100, imported as the README says."""
+    if not ARCHIVE.exists():
+        pytest.skip(f"{ARCHIVE.name} is not beside the checkout")
+    imported = run([sys.executable, "-m", "tutelage", "data", "import", "cifar100", str(ARCHIVE)], place)
+    assert imported.returncode == 0, imported.stderr
+
+
 def test_make_knows_its_targets() -> None:
     targets = [line.split()[1] for line in COMMANDS if line.startswith("make ")]
     assert targets == ["demo", "test"]
@@ -81,17 +90,14 @@ APART = ("tutelage data get ", "tutelage export ", "tutelage predict ")
 
 
 @pytest.mark.parametrize("command", [line for line in TUTELAGE if not line.startswith(APART)])
-def test_command(command: str, place: Path) -> None:
+def test_command(command: str, place: Path, request: pytest.FixtureRequest) -> None:
     words = shlex.split(command)
     if "cifar100" in words and words[1] == "run":
-        if not ARCHIVE.exists():
-            pytest.skip(f"{ARCHIVE.name} is not beside the checkout")
-        imported = run([sys.executable, "-m", "tutelage", "data", "import", "cifar100", str(ARCHIVE)], place)
-        assert imported.returncode == 0, imported.stderr
+        request.getfixturevalue("cifar")
     if words[1] in ("run", "study") and "--help" not in words:
         words = [*without(words, "--train-size", "--epochs", "--generations"), "--epochs", "1"]
         if "cifar100" in words:
-            words += ["--train-size", "200"]
+            words += ["--train-size", "200", "--test-size", "200"]
         if words[2] == "tolerant":
             words += ["--generations", "1"]
     done = run([sys.executable, "-m", *words], place)

@@ -93,7 +93,7 @@ def to_json(value: Any) -> Any:
 
     >>> from tutelage.data import Data
     >>> to_json(Data(name="digits", train_size=300))
-    {'is': 'data:Data', 'name': 'digits', 'train_size': 300, 'holdout': 0}
+    {'is': 'data:Data', 'name': 'digits', 'train_size': 300, 'holdout': 0, 'test_size': None}
     """
     match value:
         case None | bool() | int() | str():

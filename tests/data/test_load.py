@@ -44,12 +44,13 @@ def test_a_file_and_a_folder_of_the_same_images_are_the_same_set(sets: dict[str,
 
 
 @pytest.mark.parametrize("train_size", [None, 10, 20])
-@pytest.mark.parametrize("holdout", [0, 5])
+@pytest.mark.parametrize(("holdout", "tested"), [(0, "all"), (5, "all"), (0, "part")])
 @pytest.mark.parametrize("kind", ["digits", "npz", "folder"])
 def test_facts_are_those_of_the_loaded_set(
-    kind: str, train_size: int | None, holdout: int, sets: dict[str, str], tmp_path: Path
+    kind: str, train_size: int | None, holdout: int, tested: str, sets: dict[str, str], tmp_path: Path
 ) -> None:
-    data = Data(name=sets.get(kind, kind), train_size=train_size, holdout=holdout)
+    test_size = None if tested == "all" else 12 if kind == "digits" else 4
+    data = Data(name=sets.get(kind, kind), train_size=train_size, holdout=holdout, test_size=test_size)
     splits = load(data, tmp_path) if not (kind == "digits" and train_size == 10 and holdout) else None
     if splits is None:
         with pytest.raises(ValueError, match=r"holdout must be from 0 to 0 \(of 10 training images"):
@@ -58,6 +59,7 @@ def test_facts_are_those_of_the_loaded_set(
     assert facts(data, tmp_path) == splits.facts
     assert splits.facts.train_size == len(splits.train)
     assert splits.facts.test_size == len(splits.test)
+    assert test_size in (None, len(splits.test))
     assert (splits.holdout is None) == (holdout == 0)
 
 

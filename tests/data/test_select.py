@@ -107,6 +107,19 @@ def test_the_holdout_comes_out_of_the_reduced_set() -> None:
     assert torch.equal(together, reduced.train.ids)
 
 
+def test_a_part_of_the_test_set_has_its_class_shares_and_leaves_training_alone() -> None:
+    whole = splits([6, 6], test=10)
+    result = narrow(whole, train_size=None, holdout=0, test_size=4)
+    assert (len(result.test), result.facts.test_size) == (4, 4)
+    shares, chosen = (part.labels.bincount(minlength=2) for part in (whole.test, result.test))
+    assert (shares * 4 / 10 - chosen).abs().max() < 1
+    assert torch.equal(result.train.images, whole.train.images)
+    assert result.fingerprint != whole.fingerprint
+    for size in (1, 11):
+        with pytest.raises(ValueError, match=rf"test_size must be from 2 .* to 10 .*, not {size}"):
+            narrow(whole, train_size=None, holdout=0, test_size=size)
+
+
 def test_nothing_asked_for_changes_nothing() -> None:
     whole = splits([3, 3])
     assert narrow(whole, train_size=None, holdout=0).fingerprint == whole.fingerprint

@@ -56,6 +56,7 @@ def test_each_format_carries_the_contract(exported: Exported) -> None:
     assert contract.about["data"] == {
         "name": "digits",
         "train_size": 300,
+        "test_size": None,
         "fingerprint": contract.about["data"]["fingerprint"],
     }
     assert contract.about["teachers"][0]["model"] == "resnet14"

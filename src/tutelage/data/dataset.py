@@ -13,16 +13,17 @@ class Data:
     """Which images to learn from; the part of a configuration that names them.
 
     ``name`` is a dataset known to tutelage (``digits``, ``cifar10``, ``cifar100``), the path of an ``.npz`` file,
-    or the path of a folder of images. ``train_size`` keeps that many training images (the same class shares as
-    the whole); ``holdout`` cuts that many of them out of training as a validation set.
+    or the path of a folder of images. ``train_size`` and ``test_size`` keep that many training and test images (the
+    same class shares as the whole); ``holdout`` cuts that many out of training as a validation set.
 
     >>> Data(name="digits", train_size=300)
-    Data(name='digits', train_size=300, holdout=0)
+    Data(name='digits', train_size=300, holdout=0, test_size=None)
     """
 
     name: str = "digits"
     train_size: int | None = None
     holdout: int = 0
+    test_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -27,8 +27,8 @@ def load(data: Data, root: Path) -> Splits:
     """Load what ``data`` names: a known set (kept below ``root``), else an ``.npz`` file, else a folder of images.
 
     Of the digits, ``train_size`` are trained on and all others are the test set; elsewhere the test set is the
-    official one and ``train_size`` a part of the training set. The ``ids`` are row numbers of the set as it was
-    before ``train_size`` and ``holdout``.
+    official one and ``train_size`` a part of the training set. ``test_size`` keeps a part of the test set.
+    The ``ids`` are row numbers of the set as it was before any of that.
 
     Errors: ``ValueError`` for an unknown name, sizes that do not fit, and what is wrong with the files.
 
@@ -37,11 +37,11 @@ def load(data: Data, root: Path) -> Splits:
     (250, 50, 1497)
     """
     if data.name == "digits":
-        return narrow(load_digits(data.train_size), None, data.holdout)
+        return narrow(load_digits(data.train_size), None, data.holdout, data.test_size)
     if data.name in LAYOUTS:
         facts(data, root)  # sizes that do not fit are reported before any image is read
-        return narrow(load_cifar(data.name, root), data.train_size, data.holdout)
-    return narrow(_read_path(data.name), data.train_size, data.holdout)
+        return narrow(load_cifar(data.name, root), data.train_size, data.holdout, data.test_size)
+    return narrow(_read_path(data.name), data.train_size, data.holdout, data.test_size)
 
 
 def facts(data: Data, root: Path) -> Facts:
@@ -53,9 +53,9 @@ def facts(data: Data, root: Path) -> Facts:
     45000
     """
     if data.name == "digits":
-        return narrowed(digits_facts(data.train_size), None, data.holdout)
+        return narrowed(digits_facts(data.train_size), None, data.holdout, data.test_size)
     if data.name in LAYOUTS:
-        return narrowed(LAYOUTS[data.name].facts, data.train_size, data.holdout)
+        return narrowed(LAYOUTS[data.name].facts, data.train_size, data.holdout, data.test_size)
     return load(data, root).facts
 
 

@@ -13,7 +13,7 @@ from tutelage.data.dataset import Dataset, Facts, Splits
 from tutelage.functional.random import permutation
 
 # Which draw: the first key of each choice. Changing one changes what every stored model was trained on.
-TRAIN_SIZE, HOLDOUT, TEST = 1, 2, 3
+TRAIN_SIZE, HOLDOUT, TEST, TEST_SIZE = 1, 2, 3, 4
 
 
 def quotas(counts: list[int], total: int) -> list[int]:
@@ -66,8 +66,8 @@ def stratified(labels: Tensor, num_classes: int, total: int, key: int) -> tuple[
     return chosen.nonzero().squeeze(1), (~chosen).nonzero().squeeze(1)
 
 
-def narrowed(facts: Facts, train_size: int | None, holdout: int) -> Facts:
-    """The facts of a dataset after ``train_size`` and ``holdout``, checked without reading an image.
+def narrowed(facts: Facts, train_size: int | None, holdout: int, test_size: int | None = None) -> Facts:
+    """The facts of a dataset after ``train_size``, ``holdout`` and ``test_size``, checked without reading an image.
 
     Errors: ``ValueError`` naming the numbers that would have done.
 
@@ -79,7 +79,7 @@ def narrowed(facts: Facts, train_size: int | None, holdout: int) -> Facts:
     ...
     ValueError: train_size must be from 2 (one image of each class) to 100 (all there are), not 1
     """
-    least, kept = facts.num_classes, facts.train_size
+    least, kept, tested = facts.num_classes, facts.train_size, facts.test_size
     if train_size is not None:
         if not least <= train_size <= kept:
             raise ValueError(
@@ -92,24 +92,33 @@ def narrowed(facts: Facts, train_size: int | None, holdout: int) -> Facts:
             f"holdout must be from 0 to {max(0, kept - least)} (of {kept} training images, one of each of the "
             f"{least} classes must stay), not {holdout}"
         )
-    return replace(facts, train_size=kept - holdout)
+    if test_size is not None:
+        if not least <= test_size <= tested:
+            raise ValueError(
+                f"test_size must be from {least} (one image of each class) to {tested} (all there are), "
+                f"not {test_size}"
+            )
+        tested = test_size
+    return replace(facts, train_size=kept - holdout, test_size=tested)
 
 
-def narrow(whole: Splits, train_size: int | None, holdout: int) -> Splits:
-    """Keep ``train_size`` training images, then cut ``holdout`` of them out as a validation set.
+def narrow(whole: Splits, train_size: int | None, holdout: int, test_size: int | None = None) -> Splits:
+    """Keep ``train_size`` training images, less a validation set of ``holdout``; keep ``test_size`` test images.
 
     Errors: those of :func:`narrowed`.
     """
-    facts = narrowed(whole.facts, train_size, holdout)
-    train, held = whole.train, whole.holdout
-    if facts.train_size == len(train):
+    facts = narrowed(whole.facts, train_size, holdout, test_size)
+    train, test, held = whole.train, whole.test, whole.holdout
+    if (facts.train_size, facts.test_size) == (len(train), len(test)):
         return whole
+    if facts.test_size < len(test):
+        test = test.subset(stratified(test.labels, facts.num_classes, facts.test_size, TEST_SIZE)[0])
     if train_size is not None and train_size < len(train):
         train = train.subset(stratified(train.labels, facts.num_classes, train_size, TRAIN_SIZE)[0])
     if holdout:
         kept, cut = stratified(train.labels, facts.num_classes, facts.train_size, HOLDOUT)
         train, held = train.subset(kept), train.subset(cut)
-    return finished(facts, train, whole.test, held)
+    return finished(facts, train, test, held)
 
 
 def finished(facts: Facts, train: Dataset, test: Dataset, holdout: Dataset | None = None) -> Splits:

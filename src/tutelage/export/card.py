@@ -160,7 +160,8 @@ def _classes(names: tuple[str, ...]) -> str:
 
 def _origin(about: dict[str, Any]) -> str:
     data, versions = about["data"], about["versions"]
-    images = "" if data["train_size"] is None else f", {data['train_size']} training images"
+    sizes = {"training": data["train_size"], "test": data.get("test_size")}
+    images = "".join(f", {size} {kind} images" for kind, size in sizes.items() if size is not None)
     taught = [
         f"- Teacher: {plain(teacher['generation'])}, a {plain(teacher['model'])} ({code(teacher['address'])})."
         for teacher in about["teachers"]

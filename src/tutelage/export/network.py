@@ -91,6 +91,7 @@ def _about(source: Source, made_of: dict[str, Any]) -> dict[str, Any]:
         "data": {
             "name": name if name in data_names() else Path(name).name,
             "train_size": lineage["data"]["train_size"],
+            "test_size": lineage["data"].get("test_size"),  # older models have none
             "fingerprint": made_of["data_fingerprint"],
         },
         "lineage": lineage["name"],

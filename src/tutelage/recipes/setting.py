@@ -31,6 +31,7 @@ class Setting:
         batch_size: Images a step; 64 for the digits and 128 otherwise by default.
         lr: The highest learning rate; 0.1 by default.
         holdout: How many training images to set aside as a validation set.
+        test_size: How many test images to keep; all by default, and what any result should be measured on.
     """
 
     model: str | None = None
@@ -40,6 +41,7 @@ class Setting:
     batch_size: int | None = None
     lr: float | None = None
     holdout: int = 0
+    test_size: int | None = None
 
     def facts(self) -> Facts:
         """What is known of the images without reading them."""
@@ -47,7 +49,7 @@ class Setting:
 
     def images(self) -> Data:
         """The description of the images."""
-        return Data(name=self.data, train_size=self.train_size, holdout=self.holdout)
+        return Data(name=self.data, train_size=self.train_size, holdout=self.holdout, test_size=self.test_size)
 
     def views(self) -> CropFlip:
         """How training images are moved."""
