@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
 
 from tutelage.data import Dataset, Facts, Splits
+
+# Commands that tests start share the cores with other tests: two that each take all of them are five times slower.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # The same examples on every machine, and none judged by the clock of a busy one.
 settings.register_profile("tutelage", deadline=None, derandomize=True, database=None)
