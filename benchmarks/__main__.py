@@ -4,27 +4,53 @@ from __future__ import annotations
 
 import argparse
 import time
-from itertools import chain
 from pathlib import Path
 
-from benchmarks import feature_taps, stored_teacher, trainer_efficiency
+from benchmarks import (
+    checkpoint,
+    data_path,
+    feature_taps,
+    peers,
+    startup,
+    stored_teacher,
+    teaching,
+    trainer_efficiency,
+)
 from benchmarks.measure import row, surroundings
+from tutelage.config import unknown
 from tutelage.engine import keep_freed_memory
 
-HEAD = "| ratio | median | 95 % interval | goal | rounds | notes |\n|---|---|---|---|---|---|"
+ALL = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (
+        trainer_efficiency,
+        data_path,
+        teaching,
+        stored_teacher,
+        peers,
+        feature_taps,
+        checkpoint,
+        startup,
+    )
+}
+HEAD = "| ratio | median | 95 % interval | goal | verdict | rounds | notes |\n|---|---|---|---|---|---|---|"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--save", action="store_true", help="keep the table in benchmarks/results")
+    parser.add_argument("only", nargs="*", help=f"measure these alone: {', '.join(ALL)}", metavar="NAME")
     keep_freed_memory()
     arguments = parser.parse_args()
+    for name in arguments.only:
+        if name not in ALL:
+            parser.error(str(unknown("benchmark", name, ALL)))
     table = [surroundings(), "", HEAD]
     print("\n".join(table), flush=True)
-    ratios = (benchmark.run() for benchmark in (trainer_efficiency, feature_taps))
-    for ratio in chain(ratios, stored_teacher.runs()):
-        table.append(row(ratio))
-        print(table[-1], flush=True)
+    for name in arguments.only or ALL:
+        for ratio in ALL[name].runs():
+            table.append(row(ratio))
+            print(table[-1], flush=True)
     if arguments.save:
         folder = Path(__file__).parent / "results"
         folder.mkdir(exist_ok=True)

@@ -5,7 +5,7 @@ transfer, both with the same weights, data, precision and optimizer.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +70,8 @@ def steps(network: nn.Module, forward: Forward, engine: Engine) -> Callable[[], 
     return block
 
 
-def run() -> Ratio:
+def runs() -> Iterator[Ratio]:
+    """The one ratio."""
     engine = Engine.choose()
     network = engine.place(build("resnet20", 100, 3, seed=0)).train()
     twin = copy.deepcopy(network)
@@ -78,7 +79,7 @@ def run() -> Ratio:
         pairs = interleaved(
             steps(network, tapped(network), engine), steps(twin, by_hand(twin), engine), rounds=ROUNDS
         )
-    return Ratio(
+    yield Ratio(
         name="Feature taps: step with taps / step with the features by hand, ResNet-20, three stages",
         rounds=[one / another for one, another in pairs],
         goal="<= 1.02",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import random
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -64,11 +66,28 @@ def interleaved(
 def foreign_load() -> Iterator[list[float]]:
     """Fill a list with the share of the processors that others used while the body ran."""
     found: list[float] = []
-    busy, own, began = _busy_seconds(), time.process_time(), time.monotonic()
+    busy, own, began = _busy_seconds(), _own_seconds(), time.monotonic()
     yield found
     wall = time.monotonic() - began
-    others = (_busy_seconds() - busy) - (time.process_time() - own)
+    others = (_busy_seconds() - busy) - (_own_seconds() - own)
     found.append(max(0.0, others) / wall / (os.cpu_count() or 1))
+
+
+def _own_seconds() -> float:
+    """Processor time of this process, of the children it has waited for, and of all that live below it."""
+    times, ticks, below = os.times(), os.sysconf("SC_CLK_TCK"), {os.getpid()}
+    living = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            fields = stat.read_text().rpartition(")")[2].split()
+            living[int(stat.parent.name)] = (int(fields[1]), sum(map(int, fields[11:15])) / ticks)
+    grown = True
+    while grown:
+        found = {number for number, (parent, _) in living.items() if parent in below}
+        grown = not found <= below
+        below |= found
+    children = sum(living[number][1] for number in below - {os.getpid()} if number in living)
+    return sum(times[:4]) + children
 
 
 def _busy_seconds() -> float:
@@ -94,11 +113,30 @@ def surroundings() -> str:
     )
 
 
+def verdict(ratio: Ratio) -> str:
+    """Whether the goal is met: by the whole interval, by the median alone, or not; nothing on a busy machine."""
+    if ratio.busy > 0.3:
+        return f"machine busy ({ratio.busy:.2f}), not judged"
+    found = re.match(r"([<>])= ([0-9.]+)", ratio.goal)
+    if not found:
+        return ""
+    sign, bound = (1 if found[1] == "<" else -1), float(found[2])
+    if all(sign * value <= sign * bound for value in ratio.interval()):
+        return "met"
+    return "met by the median" if sign * ratio.median <= sign * bound else "missed"
+
+
 def row(ratio: Ratio) -> str:
     """One line of a Markdown table."""
     low, high = ratio.interval()
-    judged = "machine busy, not judged" if ratio.busy > 0.3 else ratio.goal
     notes = "; ".join(f"{name} {value}" for name, value in ratio.notes.items())
-    return (
-        f"| {ratio.name} | {ratio.median:.3f} | {low:.3f} to {high:.3f} | {judged} | {len(ratio.rounds)} | {notes} |"
-    )
+    cells = [
+        ratio.name,
+        f"{ratio.median:.3g}",
+        f"{low:.3g} to {high:.3g}",
+        ratio.goal,
+        verdict(ratio),
+        str(len(ratio.rounds)),
+        notes,
+    ]
+    return f"| {' | '.join(cells)} |"

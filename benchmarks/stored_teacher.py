@@ -10,26 +10,25 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import torch
 
+from benchmarks.loops import CLASSES, NORMALIZATION, library, rate
 from benchmarks.measure import Ratio, foreign_load, interleaved
 from benchmarks.trainer_efficiency import random_splits
-from tutelage.data import CropFlip, Epochs, Normalization
+from tutelage.data import CropFlip, Epochs
 from tutelage.engine import Engine
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.models.build import build
-from tutelage.objective import Objective
 from tutelage.teachers import NetworkTeacher
 from tutelage.teachers.store import LogitStore
 from tutelage.teachers.stored import StoredTeacher, exact_dtype
-from tutelage.training import Schedule, Teacher, fit
+from tutelage.training import Teacher
 
-IMAGES, CLASSES, BATCH, STEPS, ROUNDS, VIEWS = 10_000, 100, 128, 5, 9, CropFlip()
-NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+IMAGES, BATCH, STEPS, ROUNDS, VIEWS = 10_000, 128, 5, 9, CropFlip()
 
 
 def runs() -> Iterator[Ratio]:
@@ -42,7 +41,7 @@ def runs() -> Iterator[Ratio]:
     teacher = NetworkTeacher(network, NORMALIZATION, engine)
     dtype = exact_dtype(teacher(next(data.batches(0, 0))).logits)
     with tempfile.TemporaryDirectory() as folder:
-        filled = _filled(Path(folder), dtype)
+        filled = filled_store(Path(folder), dtype)
         began = time.perf_counter()
         filled = _store(Path(folder), "filled", dtype)
         opening = time.perf_counter() - began
@@ -59,7 +58,8 @@ def _store(folder: Path, name: str, dtype: torch.dtype) -> LogitStore:
     return LogitStore(folder, {"name": name}, size=IMAGES * VIEWS.count, num_classes=CLASSES, dtype=dtype)
 
 
-def _filled(folder: Path, dtype: torch.dtype) -> LogitStore:
+def filled_store(folder: Path, dtype: torch.dtype) -> LogitStore:
+    """A store of all views of the images, full of random logits."""
     generator = torch.Generator().manual_seed(0)
     with _store(folder, "filled", dtype) as store:
         part = 1 << 14
@@ -71,28 +71,9 @@ def _filled(folder: Path, dtype: torch.dtype) -> LogitStore:
     return store
 
 
-def _steps(engine: Engine, data: Epochs, objective: Objective, teacher: Teacher | None) -> Callable[[], None]:
-    records = fit(
-        build("resnet20", CLASSES, 3, seed=0),
-        data,
-        objective,
-        Schedule(epochs=1000, batch_size=BATCH),
-        normalization=NORMALIZATION,
-        seed=0,
-        engine=engine,
-        teacher=teacher,
-        pulse=0.0,  # a record after every step
-    )
-
-    def block() -> None:
-        for _ in range(STEPS):
-            next(records)
-
-    return block
-
-
 def _plain(engine: Engine, data: Epochs, stored: StoredTeacher, opening: float) -> Ratio:
-    ours, other = _steps(engine, data, distillation(), stored), _steps(engine, data, labels_only(), None)
+    ours = library(engine, data, distillation(), stored, STEPS)
+    other = library(engine, data, labels_only(), steps=STEPS)
     with foreign_load() as busy:
         pairs = interleaved(ours, other, rounds=ROUNDS)
     return Ratio(
@@ -100,12 +81,12 @@ def _plain(engine: Engine, data: Epochs, stored: StoredTeacher, opening: float) 
         rounds=[ours / other for ours, other in pairs],
         goal="<= 1.03",
         busy=busy[0],
-        notes={"opening and checking the store": f"{opening:.1f} s", "busy": f"{busy[0]:.2f}"},
+        notes={"opening and checking the store": f"{opening:.1f} s"},
     )
 
 
 def _online(engine: Engine, data: Epochs, stored: StoredTeacher, teacher: Teacher) -> Ratio:
-    ours, other = _steps(engine, data, distillation(), stored), _steps(engine, data, distillation(), teacher)
+    ours, other = (library(engine, data, distillation(), taught, STEPS) for taught in (stored, teacher))
     with foreign_load() as busy:
         pairs = interleaved(ours, other, rounds=ROUNDS)
     return Ratio(
@@ -113,12 +94,15 @@ def _online(engine: Engine, data: Epochs, stored: StoredTeacher, teacher: Teache
         rounds=[other / ours for ours, other in pairs],
         goal=">= 2.0" if engine.precision == "bf16" else ">= 2.6",
         busy=busy[0],
-        notes={"stored": _rate([ours for ours, _ in pairs]), "engine": str(engine), "busy": f"{busy[0]:.2f}"},
+        notes={
+            "stored": rate([ours for ours, _ in pairs], STEPS * BATCH),
+            "engine": str(engine),
+        },
     )
 
 
 def _reading(engine: Engine, data: Epochs, stored: StoredTeacher) -> Ratio:
-    step = _steps(engine, data, labels_only(), None)
+    step = library(engine, data, labels_only(), steps=STEPS)
     batches = list(islice(data.batches(1, 0), 10 * STEPS))
 
     def read() -> None:
@@ -134,7 +118,6 @@ def _reading(engine: Engine, data: Epochs, stored: StoredTeacher) -> Ratio:
         busy=busy[0],
         notes={
             "a batch": f"{statistics.median(ours for ours, _ in pairs) / len(batches) * 1e6:.0f} us",
-            "busy": f"{busy[0]:.2f}",
         },
     )
 
@@ -162,7 +145,7 @@ def _filling(engine: Engine, data: Epochs, teacher: NetworkTeacher, store: Logit
         rounds=[other / ours for ours, other in pairs],
         goal=">= 0.90",
         busy=busy[0],
-        notes={"filling": _rate([ours for ours, _ in pairs]), "busy": f"{busy[0]:.2f}"},
+        notes={"filling": rate([ours for ours, _ in pairs], STEPS * BATCH)},
     )
 
 
@@ -175,7 +158,3 @@ def _size(store: LogitStore) -> Ratio:
         busy=0.0,
         notes={"files": f"{len(list(store.folder.iterdir()))}", "MB": f"{size / 1e6:.0f}"},
     )
-
-
-def _rate(seconds: list[float]) -> str:
-    return f"{STEPS * BATCH / statistics.median(seconds):.0f} images/s"

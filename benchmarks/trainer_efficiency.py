@@ -9,18 +9,17 @@ as many images as the holdout has; the same network, precision, memory layout, o
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
 
+from benchmarks.loops import bare, rate
 from benchmarks.measure import Ratio, foreign_load, interleaved
 from tutelage.data import CropFlip, Data, Dataset, Facts, Splits
 from tutelage.engine import Engine
 from tutelage.lineage import Generation, Lineage, train
 from tutelage.methods.hinton import labels_only
-from tutelage.models.build import build
 from tutelage.training import Schedule
 
 STEPS, BATCH, HELD, ROUNDS = 60, 128, 1000, 9
@@ -55,43 +54,17 @@ def epochs(splits: Splits, engine: Engine, runs: Path) -> Iterator[None]:
             yield
 
 
-def bare(engine: Engine) -> Callable[[], None]:
-    network = engine.place(build("resnet20", 100, 3, seed=0))
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True
-    )
-    images = torch.randn(BATCH, 3, 32, 32).to(engine.device, memory_format=torch.channels_last)
-    held = torch.randn(HELD // 2, 3, 32, 32).to(engine.device, memory_format=torch.channels_last)
-    labels = torch.randint(0, 100, (BATCH,), device=engine.device)
-
-    def block() -> None:
-        network.train()
-        for _ in range(STEPS):
-            with engine.autocast():
-                logits = network(images)
-            loss = nn.functional.cross_entropy(logits.float(), labels)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-        network.eval()
-        with torch.no_grad(), engine.autocast():
-            for _ in range(2):
-                network(held)
-
-    return block
-
-
-def run() -> Ratio:
+def runs() -> Iterator[Ratio]:
+    """The one ratio."""
     engine = Engine.choose()
     with tempfile.TemporaryDirectory() as folder, foreign_load() as busy:
         training = epochs(random_splits(STEPS * BATCH, HELD), engine, Path(folder))
-        block = bare(engine)
+        block = bare(engine, BATCH, STEPS, held=HELD)
         pairs = interleaved(lambda: next(training), block, rounds=ROUNDS)
-    rates = sorted(STEPS * BATCH / ours for ours, _ in pairs)
-    return Ratio(
+    yield Ratio(
         name="P1 trainer efficiency (full training / bare loop), ResNet-20, batch 128",
         rounds=[other / ours for ours, other in pairs],
         goal=">= 0.97",
         busy=busy[0],
-        notes={"full training": f"{rates[len(rates) // 2]:.0f} images/s", "engine": str(engine)},
+        notes={"full training": rate([ours for ours, _ in pairs], STEPS * BATCH), "engine": str(engine)},
     )

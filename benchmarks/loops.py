@@ -1,0 +1,81 @@
+"""The loops that several benchmarks compare: the library's own, step by step, and the bare one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from tutelage.data import Epochs, Normalization
+from tutelage.engine import Engine
+from tutelage.models.build import build
+from tutelage.objective import Objective
+from tutelage.training import Schedule, Teacher, fit
+
+CLASSES = 100
+NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+Block = Callable[[], None]
+
+
+def library(
+    engine: Engine, data: Epochs, objective: Objective, teacher: Teacher | None = None, steps: int = 5
+) -> Block:
+    """A block of steps of the library's training of ResNet-20, views and metrics included."""
+    records = fit(
+        build("resnet20", CLASSES, 3, seed=0),
+        data,
+        objective,
+        Schedule(epochs=100_000, batch_size=data.batch_size),
+        normalization=NORMALIZATION,
+        seed=0,
+        engine=engine,
+        teacher=teacher,
+        pulse=0.0,  # a record after every step
+    )
+
+    def block() -> None:
+        for _ in range(steps):
+            next(records)
+
+    return block
+
+
+def bare(engine: Engine, batch: int, steps: int, held: int = 0, teacher: nn.Module | None = None) -> Block:
+    """A block of steps of ResNet-20 on one resident batch, and a forward pass over ``held`` images after them.
+
+    Forward, loss, backward and optimizer step with the library's settings; with a ``teacher`` its forward pass too.
+    """
+    network = engine.place(build("resnet20", CLASSES, 3, seed=0))
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True
+    )
+    images = torch.randn(batch, 3, 32, 32).to(engine.device, memory_format=torch.channels_last)
+    labels = torch.randint(0, CLASSES, (batch,), device=engine.device)
+    measured = torch.randn(held // 2, 3, 32, 32).to(engine.device, memory_format=torch.channels_last)
+
+    def block() -> None:
+        network.train()
+        for _ in range(steps):
+            with engine.autocast():
+                if teacher is not None:
+                    with torch.no_grad():
+                        teacher(images)
+                logits = network(images)
+            loss = nn.functional.cross_entropy(logits.float(), labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        if held:
+            network.eval()
+            with torch.no_grad(), engine.autocast():
+                for _ in range(2):
+                    network(measured)
+
+    return block
+
+
+def rate(block_seconds: list[float], images: int) -> str:
+    """The median speed of a block that saw so many images."""
+    middle = sorted(block_seconds)[len(block_seconds) // 2]
+    return f"{images / middle:.0f} images/s"

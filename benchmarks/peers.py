@@ -1,0 +1,97 @@
+"""P6: against a distillation loop of the shape that most public code has, rebuilt from RepDistiller's settings.
+
+As shipped there: batches of 64; Pillow transforms in a ``DataLoader`` with 8 workers; float32 in torch's default
+layout; the teacher's forward pass with its features at every step; plain SGD; top-1, top-5 and the loss read after
+each step. Weights, networks (ResNet-20 taught by ResNet-56), the loss and the number of threads are the same on both
+sides. "At equal precision" is this library in float32 too. torchdistill is not here: it needs torchvision, which does
+not import beside the CPU build of torch that this is measured with.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from benchmarks.data_path import OneByOne, endless
+from benchmarks.loops import CLASSES, NORMALIZATION, library, rate
+from benchmarks.measure import Ratio, foreign_load, interleaved
+from benchmarks.stored_teacher import filled_store
+from benchmarks.trainer_efficiency import random_splits
+from tutelage.data import CropFlip, Epochs
+from tutelage.engine import Engine
+from tutelage.methods.hinton import distillation
+from tutelage.models.build import build
+from tutelage.models.taps import Taps
+from tutelage.teachers import NetworkTeacher
+from tutelage.teachers.stored import StoredTeacher, exact_dtype
+from tutelage.training import Teacher
+
+IMAGES, BATCH, STEPS, ROUNDS, WORKERS = 10_000, 64, 20, 9, 8
+
+
+def as_shipped(batches: Iterator[list[Tensor]]) -> Callable[[], None]:
+    """A block of steps of the other loop."""
+    student, teacher = (build(name, CLASSES, 3, seed=0) for name in ("resnet20", "resnet56"))
+    teacher.eval()
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    stages = ("stage1", "stage2", "stage3")
+    seen, taught = Taps(student, stages), Taps(teacher, stages)
+    student.train()
+
+    def block() -> None:
+        for _ in range(STEPS):
+            images, labels = next(batches)
+            logits = student(images)
+            with torch.no_grad():
+                target = teacher(images)
+                features = [feature.detach() for feature in taught.features.values()]
+            assert len(features) == len(seen.features) == len(stages)
+            soft = nn.functional.kl_div((logits / 4).log_softmax(1), (target / 4).softmax(1), reduction="batchmean")
+            loss = 0.1 * nn.functional.cross_entropy(logits, labels) + 0.9 * 16 * soft
+            best = logits.topk(5, 1).indices == labels[:, None]
+            best[:, 0].float().sum().item(), best.float().sum().item(), loss.item()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return block
+
+
+def runs() -> Iterator[Ratio]:
+    """Online and stored teachers against that loop, then online at its precision."""
+    engine = Engine.choose()
+    data = random_splits(IMAGES, 1).train
+    resident = Epochs(data, CropFlip(), BATCH, engine.device)
+    loader = DataLoader(OneByOne(data), batch_size=BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True)
+    other = as_shipped(endless(loader))
+    network = build("resnet56", CLASSES, 3, seed=0)
+    teacher = NetworkTeacher(network, NORMALIZATION, engine)
+    exact = Engine.choose(str(engine.device), "fp32")
+    with tempfile.TemporaryDirectory() as folder:
+        dtype = exact_dtype(teacher(next(resident.batches(0, 0))).logits)
+        stored = StoredTeacher(teacher, resident, filled_store(Path(folder), dtype), spot_checks=0)
+        exact_teacher = NetworkTeacher(build("resnet56", CLASSES, 3, seed=0), NORMALIZATION, exact)
+        sides: dict[str, tuple[Engine, Teacher, str]] = {
+            f"online teacher, {engine.precision}": (engine, teacher, ">= 2.4"),
+            f"stored teacher, {engine.precision}": (engine, stored, ">= 4.5"),
+            "online teacher, fp32": (exact, exact_teacher, ">= 1.0"),
+        }
+        for name, (where, teaches, goal) in sides.items():
+            ours = library(where, resident, distillation(), teaches, STEPS)
+            with foreign_load() as busy:
+                pairs = interleaved(ours, other, rounds=ROUNDS)
+            yield Ratio(
+                name=f"P6 {name} / a loop of RepDistiller's shape as shipped, images/s, ResNet-20 by ResNet-56",
+                rounds=[theirs / mine for mine, theirs in pairs],
+                goal=goal,
+                busy=busy[0],
+                notes={
+                    "ours": rate([mine for mine, _ in pairs], STEPS * BATCH),
+                    "theirs": rate([theirs for _, theirs in pairs], STEPS * BATCH),
+                },
+            )
