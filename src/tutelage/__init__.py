@@ -1,7 +1,7 @@
 """Teacher-student training on PyTorch: lineages of models that end in a better classifier at the same cost.
 
-``tutelage.run`` and ``tutelage.explain`` are the command's verbs. ``tutelage.functional`` holds the losses and
-imports torch alone; nothing is imported before it is asked for.
+``tutelage.run``, ``compare``, ``diagnose`` and ``explain`` are the command's verbs. ``tutelage.functional`` holds the
+losses and imports torch alone; nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tutelage.verbs import compare as compare
+    from tutelage.verbs import diagnose as diagnose
     from tutelage.verbs import explain as explain
     from tutelage.verbs import run as run
 
-__all__ = ["explain", "run"]
+__all__ = ["compare", "diagnose", "explain", "run"]
 
 
 def __getattr__(name: str) -> Any:

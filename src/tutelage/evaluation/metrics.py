@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 
-def ensemble(logits: Sequence[Tensor]) -> Tensor:
+def ensemble(logits: Sequence[Tensor], shares: Sequence[float] = ()) -> Tensor:
     """The logits of an ensemble: the logarithm of the mean of its members' probabilities, ``[N, K]``.
+
+    With ``shares``, one a member and above 0, the mean is weighted by them.
 
     >>> a, b = torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 2.0]])
     >>> ensemble([a, b]).softmax(1).tolist()
@@ -18,7 +20,8 @@ def ensemble(logits: Sequence[Tensor]) -> Tensor:
     Source: arXiv 1805.04770, BANE.
     """
     stacked = torch.stack([member.double().log_softmax(1) for member in logits])
-    return torch.logsumexp(stacked, 0) - torch.tensor(float(len(stacked)), dtype=torch.float64).log()
+    weights = torch.tensor(list(shares) or [1.0] * len(stacked), dtype=torch.float64)
+    return torch.logsumexp(stacked + weights.log()[:, None, None], 0) - weights.sum().log()
 
 
 def accuracy(logits: Tensor, labels: Tensor, top: int = 1) -> float:

@@ -1,0 +1,115 @@
+"""Look closer at a finished run: ``tutelage diagnose``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from tutelage.config import runs_folder
+
+if TYPE_CHECKING:
+    from tutelage.study.training_sets import Measured
+
+Part = Literal[
+    "generations",
+    "energy",
+    "scores",
+    "second",
+    "coarse",
+    "targets",
+    "temperatures",
+    "agreement",
+    "calibration",
+    "reliability",
+    "ensembles",
+]
+
+
+def diagnose(
+    run: str,
+    /,
+    *,
+    only: Annotated[tuple[Part, ...], Parameter(consume_multiple=True, negative=(), show_default=False)] = (),
+    seed: int | None = None,
+    ensemble: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
+    markdown: Path | None = None,
+    csv: Path | None = None,
+    runs: Path | None = None,
+) -> int:
+    """Print the diagnostics that the papers use: scores, targets, calibration, agreement, ensembles.
+
+    Some need each model to be run over its training images once; what it says is kept in the runs folder.
+
+    Args:
+        run: A name from `tutelage list runs`.
+        only: These diagnostics; all by default. generations, energy, agreement, calibration, reliability and
+            ensembles need no images.
+        seed: Of this seed; over all seeds by default.
+        ensemble: Put these members together, such as 0,2,5 (generations, seed by seed), 5:0,5:1 or 5:* (a generation
+            across seeds) or ARM/5,OTHER/0; once for each ensemble.
+        markdown: Write the tables here.
+        csv: Write the numbers behind the tables here, with all digits.
+        runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
+    """
+    from rich.console import Console
+
+    from tutelage import storage
+    from tutelage.cli import STOPPED
+    from tutelage.engine import keep_freed_memory
+    from tutelage.report.diagnostics import NEED_LABELS, NEED_LOGITS, PARTS, diagnostics
+    from tutelage.report.ensembles import find_ensembles
+    from tutelage.report.lines import lines
+    from tutelage.report.sheets import sheet_table, sheets_csv, sheets_markdown
+    from tutelage.study import load_results
+    from tutelage.study.training_sets import measure_training_sets
+
+    for path in (markdown, csv):
+        if path is not None and path.is_dir():
+            raise ValueError(f"{path} is a folder: expected a file to write")
+    wanted = only or PARTS
+    if ensemble and "ensembles" not in wanted:
+        wanted = (*wanted, "ensembles")
+    results = load_results(run, runs or runs_folder())
+    found = lines(results, seed)  # what was asked for in vain is said before any network runs
+    find_ensembles(found, ensemble)
+    if NEED_LABELS & set(wanted):
+        keep_freed_memory()
+        try:
+            _measure(measure_training_sets(results, seed, logits=bool(NEED_LOGITS & set(wanted))))
+        except ValueError as error:
+            rest = [part for part in PARTS if part not in NEED_LABELS]
+            raise ValueError(f"{error}; without images there is --only {' '.join(rest)}") from None
+        except KeyboardInterrupt:
+            print("stopped; the same command continues from there", file=sys.stderr)
+            return STOPPED
+    sheets = diagnostics(results, only=wanted, seed=seed, ensemble=ensemble)
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    for sheet in sheets:
+        console.print(sheet_table(sheet))
+        console.print()
+    asked = [*(["--only", *only] if only else []), *(["--seed", str(seed)] if seed is not None else [])]
+    command = shlex.join(["tutelage", "diagnose", run, *asked, *(w for e in ensemble for w in ("--ensemble", e))])
+    for path, text in (
+        (markdown, sheets_markdown(f"Diagnostics of {run}", sheets, command)),
+        (csv, sheets_csv(sheets)),
+    ):
+        if path is not None:
+            storage.write_bytes(path, text.encode())
+            print(f"written: {path}")
+    return 0
+
+
+def _measure(models: Iterator[Measured]) -> None:
+    """Run models over their training images; says how far it is every few seconds."""
+    said = time.monotonic() - 5.0
+    for done in models:
+        if time.monotonic() - said >= 5.0 or done.number == done.of:
+            place = f"{done.row.lineage}, {done.row.generation}, seed {done.seed}"
+            print(f"run over the training images: {done.number} of {done.of} models ({place})", file=sys.stderr)
+            said = time.monotonic()

@@ -1,0 +1,121 @@
+"""What a teacher's targets are worth: how many are wrong, and what an objective makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tutelage import functional
+from tutelage.objective import Constant, Match, Objective, Ramp, Scaled, Signals, TeacherProbs
+
+
+class Taught(NamedTuple):
+    """What one matching term made of each sample.
+
+    ``moved`` is the mass by which its target differs from the teacher's own at the same temperature; ``temperature``
+    is None where all samples have one and the same, ``floor`` the lowest it may be.
+
+    Shapes: ``moved`` and ``temperature`` float64 ``[N]``.
+    """
+
+    term: str
+    formula: str
+    moved: Tensor
+    temperature: Tensor | None
+    floor: float | None
+
+
+def wrong_targets(teacher_logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether the best class of each target is not the label: bool ``[N]``.
+
+    >>> wrong_targets(torch.tensor([[2.0, 1.0], [2.0, 1.0]]), torch.tensor([0, 1])).tolist()
+    [False, True]
+
+    Source: arXiv 1911.07471 ("incorrect soft targets").
+    """
+    return teacher_logits.argmax(1) != labels
+
+
+def mass_moved(before: Tensor, after: Tensor) -> Tensor:
+    """How much probability goes from some classes to others: float64 ``[N]``, in ``[0, 1]``.
+
+    Formula: ``1/2 sum_k |q'(k) - q(k)|``, the total variation distance. A swap of two scores moves their difference.
+
+    Shapes: both ``[N, K]``, distributions.
+
+    >>> mass_moved(torch.tensor([[0.5, 0.25, 0.25]]), torch.tensor([[0.25, 0.5, 0.25]])).tolist()
+    [0.25]
+
+    Source: ours, for what arXiv 1911.07471 (knowledge adjustment) does to a target.
+    """
+    return (after.double() - before.double()).abs().sum(1) / 2.0
+
+
+def by_class(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """The mean of values ``[N]`` over the samples of each class: float64 ``[K]``, NaN for a class without any.
+
+    >>> by_class(torch.tensor([True, False, True]), torch.tensor([0, 0, 1]), num_classes=2).tolist()
+    [0.5, 1.0]
+    """
+    sums = torch.zeros(num_classes, dtype=torch.float64).index_add_(0, labels, values.double())
+    return sums / torch.bincount(labels, minlength=num_classes)
+
+
+@torch.no_grad()
+def taught(
+    objective: Objective,
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    epoch: int = 0,
+) -> Iterator[Taught]:
+    """What the matching terms of an objective make of a teacher's targets, a term at a time; others are left out.
+
+    The samples are taken in the batches of one epoch of training, as temperatures are relative to their batch, at
+    the end of training (progress 1).
+
+    Shapes: both logits ``[N, K]``, ``labels`` ``[N]``.
+
+    >>> from tutelage.methods.preparing_lessons import knowledge_adjustment
+    >>> student, teacher = torch.zeros(2, 2), torch.tensor([[0.5, 0.0], [0.5, 0.0]])
+    >>> (found,) = taught(knowledge_adjustment(temperature=1.0), student, teacher, torch.tensor([0, 1]), batch_size=2)
+    >>> found.formula, [round(moved, 6) for moved in found.moved.tolist()]
+    ('shifted(teacher)', [0.0, 0.244919])
+
+    Source: arXiv 1911.07471.
+    """
+    rows = functional.permutation(len(labels), seed, 0, epoch)
+    keys = functional.hash_ints(seed, 1, epoch, torch.arange(len(labels)))
+    student, teacher = student_logits.double(), teacher_logits.double()
+    for term in objective.terms:
+        match = term.of if isinstance(term, Scaled) else term
+        if not isinstance(match, Match) or not match.target.needs_teacher:
+            continue
+        moved = torch.empty(len(labels), dtype=torch.float64)
+        fixed = isinstance(match.temperature, Constant | Ramp)
+        temperatures = None if fixed else torch.empty_like(moved)
+        for part in rows.split(batch_size):
+            signals = Signals(
+                student_logits=student[part],
+                teacher_logits=teacher[part],
+                labels=labels[part],
+                keys=keys[part],
+                progress=1.0,
+            )
+            temperature = match.temperature(signals)
+            if temperatures is not None:
+                temperatures[part] = torch.as_tensor(temperature, dtype=torch.float64)
+            moved[part] = mass_moved(TeacherProbs()(signals, temperature), match.target(signals, temperature))
+        yield Taught(
+            term=term.name,
+            formula=match.target.formula(""),
+            moved=moved,
+            temperature=temperatures,
+            floor=getattr(match.temperature, "floor", None),
+        )
