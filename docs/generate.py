@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tutelage.methods import factories
+from tutelage.published import tables
+from tutelage.recipes.experiments import experiments, left_out
 
 DOCS = Path(__file__).parent
 BEGIN, END = "<!-- begin: made by docs/generate.py -->", "<!-- end: made by docs/generate.py -->"
@@ -30,14 +33,49 @@ def methods_table() -> str:
     return "\n".join(lines)
 
 
-def filled(page: str) -> str:
-    """The page with the table between its marks made anew."""
+def published_lists() -> str:
+    """Every printed table, every experiment with its departures, and what is left out."""
+    lines = ["## All tables", "", "| paper | table | metric | read in | numbers |", "|---|---|---|---|---|"]
+    for table in tables():
+        paper = f"[{table.paper}](https://arxiv.org/abs/{table.paper})" if table.paper[0].isdigit() else table.paper
+        source = f" ({table.source})" if table.source else ""
+        count = len(table.cells) or ""
+        lines.append(f"| {paper} | {table.table} | {table.metric} | {table.certainty}{source} | {count} |")
+    lines += ["", "## All experiments", ""]
+    groups: dict[str, list[str]] = {}
+    for name in experiments():
+        groups.setdefault(name.partition("/")[0], []).append(name)
+    for paper, names in groups.items():
+        found = [experiments()[name] for name in names]
+        lines += [f"### {paper}", "", "| experiment | what it compares | numbers |", "|---|---|---|"]
+        lines += [f"| `{one.name}` | {one.about} | {len(one.links) or 'none'} |" for one in found]
+        differs = _once(remark.text for one in found for remark in one.differs)
+        unknown = _once(remark.text for one in found for remark in one.unknown)
+        missing = _once(f"{arm.name}: {arm.reason}" for one in found for arm in one.left_out)
+        for heading, texts in (("At full length", differs), ("Not known", unknown), ("No arm", missing)):
+            lines += ["", f"{heading}:", "", *(f"- {text}" for text in texts)] if texts else []
+        lines.append("")
+    lines += ["## Left out", "", "| experiments | why |", "|---|---|"]
+    reasons: dict[str, list[str]] = {}
+    for name, reason in left_out().items():
+        reasons.setdefault(reason, []).append(f"`{name}`")
+    lines += [f"| {', '.join(names)} | {reason} |" for reason, names in reasons.items()]
+    return "\n".join(lines)
+
+
+def _once(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def filled(page: str, made: Callable[[], str] = methods_table) -> str:
+    """The page with what stands between its marks made anew."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{methods_table()}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{made()}\n\n{END}{after}"
 
 
 if __name__ == "__main__":
-    path = DOCS / "methods.md"
-    path.write_text(filled(path.read_text()))
-    print(f"wrote {path}")
+    for name, made in {"methods.md": methods_table, "published.md": published_lists}.items():
+        path = DOCS / name
+        path.write_text(filled(path.read_text(), made))
+        print(f"wrote {path}")

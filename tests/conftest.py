@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
+from tutelage import storage
 from tutelage.data import Dataset, Facts, Splits
+from tutelage.data.cifar import import_archive
 
 # Commands that tests start share the cores with other tests: two that each take all of them are five times slower.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -21,6 +24,22 @@ settings.load_profile("tutelage")
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "cifar-100-python.tar.gz"
+
+
+@pytest.fixture(scope="session")
+def cifar(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder for TUTELAGE_DATA that holds the real CIFAR-100, imported once for all processes that run tests."""
+    if not ARCHIVE.exists():
+        pytest.skip(f"{ARCHIVE.name} is not beside the checkout")
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "datasets"
+    with storage.lock(root, wait=120):
+        if not storage.is_finished(root / "cifar100"):
+            import_archive("cifar100", ARCHIVE, root)
+    return root
 
 
 def make_splits(num_classes: int = 4, size: int = 26, test_size: int = 12) -> Splits:

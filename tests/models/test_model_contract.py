@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from tutelage import models
 
-GIANTS = {"densenet_bc_190_40", "resnext29_8x64d", "resnext101_32x8d"}  # too slow to build for every test
+GIANTS = {
+    "densenet_bc_190_40",
+    "resnext29_8x64d",
+    "resnext101_32x8d",
+    "wrn_28_10",
+}  # too slow to build for every test
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +74,10 @@ STAGES = {
     "vgg8": [(128, 16), (256, 8), (512, 4), (512, 4)],
     "vgg13": [(128, 16), (256, 8), (512, 4), (512, 4)],
     "wrn_16_2": [(32, 32), (64, 16), (128, 8)],
+    "wrn_28_1": [(16, 32), (32, 16), (64, 8)],
+    "wrn_28_2": [(32, 32), (64, 16), (128, 8)],
+    "wrn_28_5": [(80, 32), (160, 16), (320, 8)],
+    "wrn_28_10": [(160, 32), (320, 16), (640, 8)],
     "wrn_40_1": [(16, 32), (32, 16), (64, 8)],
     "wrn_40_2": [(32, 32), (64, 16), (128, 8)],
 }

@@ -19,7 +19,7 @@ from tutelage.models.resnet import resnet18, resnet50
 from tutelage.models.resnext import resnext29_8x64d, resnext101_32x8d
 from tutelage.models.shufflenet import shufflenet_v1, shufflenet_v2, shufflenet_v2_tfkd
 from tutelage.models.vgg import vgg8, vgg13
-from tutelage.models.wide_resnet import wrn_16_2, wrn_40_1, wrn_40_2
+from tutelage.models.wide_resnet import wrn_16_2, wrn_28_1, wrn_28_2, wrn_28_5, wrn_28_10, wrn_40_1, wrn_40_2
 
 __all__ = [
     "densenet121",
@@ -48,6 +48,10 @@ __all__ = [
     "vgg8",
     "vgg13",
     "wrn_16_2",
+    "wrn_28_1",
+    "wrn_28_2",
+    "wrn_28_5",
+    "wrn_28_10",
     "wrn_40_1",
     "wrn_40_2",
 ]

@@ -60,6 +60,26 @@ def wrn_16_2(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     return _wrn(16, 2, num_classes, in_channels)
 
 
+def wrn_28_1(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+    """Wide ResNet with 28 layers, single width (0.4 M parameters); see `wrn_16_2`."""
+    return _wrn(28, 1, num_classes, in_channels)
+
+
+def wrn_28_2(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+    """Wide ResNet with 28 layers, twice the width (1.5 M parameters); see `wrn_16_2`."""
+    return _wrn(28, 2, num_classes, in_channels)
+
+
+def wrn_28_5(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+    """Wide ResNet with 28 layers, five times the width (9.1 M parameters); see `wrn_16_2`."""
+    return _wrn(28, 5, num_classes, in_channels)
+
+
+def wrn_28_10(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
+    """Wide ResNet with 28 layers, ten times the width (36.5 M parameters); see `wrn_16_2`."""
+    return _wrn(28, 10, num_classes, in_channels)
+
+
 def wrn_40_1(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Wide ResNet with 40 layers, single width (0.6 M parameters); see `wrn_16_2`."""
     return _wrn(40, 1, num_classes, in_channels)

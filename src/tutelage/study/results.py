@@ -40,12 +40,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """The rows of a study, what it was asked for with, and why some of it is missing."""
+    """The rows of a study, what it was asked for with, and why some of it is missing.
+
+    ``experiment`` names the experiment of a paper that the study is, or is a part of; ``precision`` is what it is
+    trained in.
+    """
 
     study: Study
     rows: tuple[Row, ...]
     command: str = ""
     failures: tuple[Failure, ...] = ()
+    experiment: str = ""
+    precision: str = ""
 
 
 def spread(values: list[float]) -> tuple[float, float | None]:
@@ -70,7 +76,13 @@ def load_results(name: str, runs: Path) -> Results:
         for seed in study.seeds
     }
     found = results(study, models, written.num_classes)
-    return replace(found, command=written.command, failures=load_failures(study.name, runs))
+    return replace(
+        found,
+        command=written.command,
+        failures=load_failures(study.name, runs),
+        experiment=written.experiment,
+        precision=written.precision,
+    )
 
 
 def results(study: Study, models: dict[tuple[int, int], tuple[Model, ...]], num_classes: tuple[int, ...]) -> Results:

@@ -62,7 +62,8 @@ class Study:
 class Written:
     """A study as it is written down: with it, all that decides where its models lie; one entry a lineage.
 
-    ``command`` is what it was asked for with, as it was typed.
+    ``command`` is what it was asked for with, as it was typed; ``experiment`` names the experiment of a paper that it
+    is, or is a part of. Neither decides anything.
     """
 
     study: Study
@@ -70,6 +71,7 @@ class Written:
     fingerprints: tuple[str, ...]
     num_classes: tuple[int, ...]
     command: str = ""
+    experiment: str = ""
 
 
 def write_study(written: Written, runs: Path) -> None:

@@ -4,6 +4,7 @@ from tutelage.training.fit import Record, fit
 from tutelage.training.lesson import Lesson, Teacher, gradient_shares
 from tutelage.training.schedule import Cosine, Decay, Milestones, OneCycle, Schedule
 from tutelage.training.state import NotFinite, State
+from tutelage.training.warm_up import WarmUp
 
 __all__ = [
     "Cosine",
@@ -16,6 +17,7 @@ __all__ = [
     "Schedule",
     "State",
     "Teacher",
+    "WarmUp",
     "fit",
     "gradient_shares",
 ]
