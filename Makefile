@@ -1,16 +1,18 @@
 # Each target makes what it needs: a virtual environment in .venv, with the versions of constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+APT := DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300
+# Only what is imported gets compiled, at its first import: half the time of an install.
+INSTALL := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint browser bench clean
 
 help: ## What there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
 .venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[report]'
 	touch $@
 
 .venv/dev: .venv/core
@@ -20,8 +22,9 @@ help: ## What there is
 demo: .venv/core ## A baseline and a tolerant lineage on 300 digits, two seeds, under two minutes
 	$(BIN)/tutelage run baseline --seeds 0 1
 	$(BIN)/tutelage run tolerant --seeds 0 1
+	$(BIN)/tutelage report
 
-test: .venv/dev lint ## Everything CI checks
+test: .venv/dev lint browser ## Everything CI checks
 	$(BIN)/python -m pytest -n 2
 
 lint: .venv/dev ## Style, types and the floors
@@ -29,6 +32,11 @@ lint: .venv/dev ## Style, types and the floors
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+browser: ## A Chromium for the tests of the page, where it can be installed; they are skipped without
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		{ $(APT) install chromium || { $(APT) update && $(APT) install chromium; }; } >/dev/null 2>&1; } || \
+		echo "no chromium here: the tests of the page in a browser are skipped"
 
 bench: .venv/dev ## Measured ratios, side by side in one run
 	$(BIN)/python -m benchmarks

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [DOCS / "methods.md", DOCS / "studies.md"]
+PAGES = [DOCS / "methods.md", DOCS / "studies.md", DOCS / "tracking.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 
 

@@ -76,7 +76,7 @@ def test_the_demo_is_what_make_demo_runs() -> None:
         assert f"tutelage run {name} --seeds 0 1" in makefile
 
 
-APART = ("tutelage data get ", "tutelage export ", "tutelage predict ")
+APART = ("tutelage data get ", "tutelage export ", "tutelage predict ", "tutelage diagnose ", "tutelage transfer ")
 
 
 @pytest.mark.parametrize("command", [line for line in TUTELAGE if not line.startswith(APART)])
@@ -105,7 +105,7 @@ def without(words: list[str], *options: str) -> list[str]:
     return [word for place, word in enumerate(words) if place not in dropped]
 
 
-def test_a_model_is_taken_away_and_used(place: Path) -> None:
+def test_a_model_is_looked_at_taken_away_and_used(place: Path) -> None:
     (export,) = (line for line in TUTELAGE if line.startswith("tutelage export "))
     (predict,) = (line for line in TUTELAGE if line.startswith("tutelage predict "))
     words = [sys.executable, "-m", "tutelage", "run", "label_smoothing", "--epochs", "1"]
@@ -113,7 +113,9 @@ def test_a_model_is_taken_away_and_used(place: Path) -> None:
     name = next(path.name for path in (place / "runs" / "studies").glob("label_smoothing-*"))
     digit = np.arange(64, dtype=np.uint8).reshape(8, 8)
     Image.fromarray(digit).save(place / "path" / "to" / "digit.png")
-    for command in (export.replace("RUN", name), predict):
+    closer = [line for line in TUTELAGE if line.startswith(("tutelage diagnose ", "tutelage transfer "))]
+    assert len(closer) == 2
+    for command in (*(line.replace("RUN", name) for line in (export, *closer)), predict):
         done = run([sys.executable, "-m", *shlex.split(command)], place)
         assert done.returncode == 0, done.stderr
         assert done.stdout

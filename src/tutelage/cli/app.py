@@ -13,11 +13,15 @@ from cyclopts import App
 
 from tutelage.cli import take_away
 from tutelage.cli.datasets import data_app
+from tutelage.cli.diagnose import diagnose
+from tutelage.cli.experiments import Asked, announced, listing
+from tutelage.cli.report import report
 from tutelage.cli.study import AS_USUAL, ComparisonOptions, Flat, show_comparison, study, study_command
+from tutelage.cli.transfer import transfer
 from tutelage.config import runs_folder
 
 Precision = Literal["auto", "bf16", "fp32"]
-Things = Literal["recipes", "methods", "models", "data", "runs"]
+Things = Literal["recipes", "methods", "models", "experiments", "data", "runs"]
 
 app = App(
     name="tutelage",
@@ -26,8 +30,11 @@ app = App(
     help_on_error=False,
 )
 app.command(data_app)
+app.command(report)
 app.command(take_away.export)
 app.command(take_away.predict)
+app.command(diagnose)
+app.command(transfer)
 app.command(study)  # for the list of commands; dispatch sends requests to study_command
 
 
@@ -45,6 +52,8 @@ class RunOptions:
         threads: Threads a process; by default the cores are divided among the seeds that run side by side.
         teacher_store: Keep a teacher's logits on disk and read them again, bit for bit; auto does where that pays.
             Up to 1.6 GB a teacher for CIFAR-100, in the folder of runs.
+        track: Who is told each epoch's measures: tensorboard, mlflow, wandb, several of them, or none; by default
+            tensorboard where it is installed.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -55,6 +64,7 @@ class RunOptions:
     watch_test: bool = False
     meter: bool = False
     teacher_store: Literal["off", "on", "auto"] = "off"
+    track: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,26 +111,28 @@ def _run_lineage(lineage: Any, options: RunOptions) -> int:
     machine = Machine.divided(
         len(options.seeds), options.device, options.precision, options.threads, options.teacher_store
     )
-    return _study(
-        Study(lineages=(lineage,), seeds=options.seeds, watch_test=options.watch_test, meter=options.meter),
-        options.runs or runs_folder(),
-        machine,
-    )
+    study = Study(lineages=(lineage,), seeds=options.seeds, watch_test=options.watch_test, meter=options.meter)
+    return _study(Asked(study=study, track=options.track), options.runs or runs_folder(), machine)
 
 
-def _study(study: Any, runs: Path, machine: Any, command: str = "", comparison: ComparisonOptions = AS_USUAL) -> int:
+def _study(
+    asked: Asked, runs: Path, machine: Any, command: str = "", comparison: ComparisonOptions = AS_USUAL
+) -> int:
     from tutelage.cli import DONE, FAILED, STOPPED
     from tutelage.cli.progress import follow
     from tutelage.engine import keep_freed_memory
     from tutelage.lineage import Stopped
     from tutelage.study import run
+    from tutelage.track import chosen, tracked
 
+    trackers = chosen(asked.track)
     keep_freed_memory()
-    asked = _stop_flag()
+    study, stop = asked.study, _stop_flag()
+    events = run(study, runs=runs, machine=machine, should_stop=stop, command=command, experiment=asked.experiment)
     try:
-        failed = follow(run(study, runs=runs, machine=machine, should_stop=asked, command=command), study, machine)
-    except Stopped as stop:
-        print(f"{stop}; the same command continues from there", file=sys.stderr)
+        failed = follow(announced(tracked(events, study, trackers, runs), asked.note), study, machine)
+    except Stopped as stopped:
+        print(f"{stopped}; the same command continues from there", file=sys.stderr)
         return STOPPED
     show(study.name, comparison=comparison, runs=runs)
     return FAILED if failed else DONE
@@ -134,6 +146,9 @@ def _stop_flag() -> Any:
         nonlocal count
         count += 1
         if count > 1:
+            if sys.stderr.isatty():
+                sys.stderr.write("\x1b[?25h")  # the cursor, which the live view hides
+                sys.stderr.flush()
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
@@ -186,7 +201,7 @@ def list_things(what: Things | None = None, /, *, runs: Path | None = None) -> i
     """List what there is.
 
     Args:
-        what: recipes, methods, models, data or runs; everything by default.
+        what: recipes, methods, models, experiments, data or runs; everything by default.
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
     """
     from tutelage import methods, recipes
@@ -201,6 +216,7 @@ def list_things(what: Things | None = None, /, *, runs: Path | None = None) -> i
     }
     plain: dict[str, Callable[[], Iterable[str]]] = {
         "models": model_names,
+        "experiments": listing,
         "data": data_names,
         "runs": lambda: studies(runs or runs_folder()),
     }

@@ -59,7 +59,7 @@ def _parameters(owner: Callable[..., Any], title: str) -> dict[str, inspect.Para
     for parameter in inspect.signature(owner).parameters.values():
         kind, several = _option_type(hints.get(parameter.name, str))
         default = parameter.default
-        if several and default is not parameter.empty and not isinstance(default, tuple):
+        if several and default not in (None, parameter.empty) and not isinstance(default, tuple):
             default = (default,)
         marked = Parameter(
             help=helps.get(parameter.name, "").replace("`", ""),

@@ -1,12 +1,11 @@
-"""What a running study looks like: a bar a seed in a terminal, a line a generation elsewhere."""
+"""What a running study looks like: a live view in a terminal, a line a generation elsewhere."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import sys
-import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from tutelage.study import Event, Machine, Study
 
@@ -16,7 +15,9 @@ def follow(events: Iterator[Event], study: Study, machine: Machine) -> int:
     first = next(events, None)  # whatever is wrong with the request is raised here, before a word is said
     print(f"{study.name}: {machine.describe(len(study.seeds))}", file=sys.stderr, flush=True)
     events = itertools.chain([] if first is None else [first], events)
-    return _bars(events, study) if sys.stderr.isatty() else _lines(events, study)
+    # A terminal that cannot move its cursor gets lines too.
+    live = sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    return _live(events, study, machine) if live else _lines(events, study)
 
 
 def _said(event: Event, study: Study) -> str | None:
@@ -42,37 +43,19 @@ def _lines(events: Iterable[Event], study: Study) -> int:
     return failed
 
 
-def _bars(events: Iterable[Event], study: Study) -> int:
+def _live(events: Iterable[Event], study: Study, machine: Machine) -> int:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.live import Live
+
+    from tutelage.cli.live import Board
 
     failed = 0
     console = Console(stderr=True, highlight=False)
-    sizes = [len(lineage.generations) for lineage in study.lineages]
-    before = {lineage.name: sum(sizes[:number]) for number, lineage in enumerate(study.lineages)}
-    columns = ("{task.description}", BarColumn(), "{task.percentage:>3.0f}%", TextColumn("{task.fields[rate]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
-        tasks: dict[int, Any] = {}
-        began: dict[int, tuple[float, int]] = {}
-        shares: dict[int, str] = {}
+    board = Board(study, machine.processes)
+    with Live(board, console=console, transient=True):
         for event in events:
             failed += event.phase == "failed"
+            board.tell(event)
             if said := _said(event, study):
                 console.print(said, markup=False)
-            if event.seed not in tasks and event.generations:
-                tasks[event.seed] = bars.add_task(f"seed {event.seed}", total=sum(sizes), rate="")
-            if event.phase == "training":
-                now = time.monotonic()
-                start, first = began.setdefault(event.seed, (now, event.images))
-                rate = f"{(event.images - first) / (now - start):,.0f} images/s" if now - start > 1 else ""
-                shares[event.seed] = event.text or shares.get(event.seed, "")
-                meter = f"gradient: {shares[event.seed]}" if shares[event.seed] else ""
-                arm = f"{event.lineage}, " if len(sizes) > 1 else ""
-                text = f"seed {event.seed}, {arm}{event.generation}"
-                done = before[event.lineage] + event.place + event.step / max(1, event.steps)
-                bars.update(tasks[event.seed], description=text, completed=done, rate=f"{rate} {meter}")
-            elif event.phase in ("kept", "finished"):
-                began.pop(event.seed, None)
-                shares.pop(event.seed, None)
-                bars.update(tasks[event.seed], completed=before[event.lineage] + event.place + 1)
     return failed

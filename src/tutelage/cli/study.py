@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from tutelage.cli.experiments import Asked, is_file, part_of
 from tutelage.config import runs_folder, unknown
 
 if TYPE_CHECKING:
     from tutelage.lineage import Lineage
-    from tutelage.study import Machine, Results, Study
+    from tutelage.study import Machine, Results
 
-Start = Callable[["Study", Path, "Machine", str, "ComparisonOptions"], int]
+Start = Callable[["Asked", Path, "Machine", str, "ComparisonOptions"], int]
 Flag = Annotated[bool, Parameter(negative=())]
 
 
@@ -50,7 +51,10 @@ class StudyOptions:
     """What `study` can be told beside the options of its arms.
 
     Args:
-        arm: A recipe and its options in quotes, once for each arm; "NAME=RECIPE ..." names the arm.
+        arm: A recipe and its options in quotes, once for each arm; "NAME=RECIPE ..." names the arm. Of an
+            experiment, an arm of it by name; all by default.
+        scale: Of an experiment: multiply epochs, training images and test images by this, for a smoke run.
+        until: Of an experiment: the last generation of each arm, counted from 0.
         seeds: Each arm is trained for each seed, 0 by default; several seeds run side by side.
         reference: The arm that the others are compared to; the first by default.
         name: What to call the study.
@@ -62,9 +66,13 @@ class StudyOptions:
             Up to 1.6 GB a teacher for CIFAR-100, in the folder of runs.
         watch_test: Measure the test set after each epoch too; nothing is chosen by it, and the table says so.
         meter: Record each term's share of the gradient's norm once an epoch.
+        track: Who is told each epoch's measures: tensorboard, mlflow, wandb, several of them, or none; by default
+            tensorboard where it is installed.
     """
 
     arm: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    scale: float | None = None
+    until: int | None = None
     seeds: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True, negative=())] = None
     reference: str | None = None
     name: str | None = None
@@ -75,6 +83,7 @@ class StudyOptions:
     watch_test: Flag = False
     meter: Flag = False
     teacher_store: Literal["off", "on", "auto"] = "off"
+    track: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True, negative=())] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,21 +98,22 @@ OWN = {f"--{field.name.replace('_', '-')}" for kind in (StudyOptions, Comparison
 
 
 def study(
-    file: Path | None = None,
+    what: Path | None = None,
     /,
     *,
     options: Annotated[StudyOptions, Flat] = StudyOptions(),
     comparison: Annotated[ComparisonOptions, Flat] = AS_USUAL,
 ) -> Given:
-    """Compare recipes over seeds: tutelage study --arm RECIPE --arm "RECIPE --option VALUE" ..., or FILE.toml.
+    """Compare recipes over seeds: tutelage study --arm RECIPE --arm "RECIPE --option VALUE" ..., FILE.toml, or an
+    experiment of a paper.
 
     Any option of a recipe (`tutelage run RECIPE --help`), given once, goes to each arm whose recipe takes it and that
     does not say otherwise itself.
 
     Args:
-        file: The study as a TOML file.
+        what: The study as a TOML file, or an experiment of `tutelage list experiments`.
     """
-    return file, options, comparison
+    return what, options, comparison
 
 
 def study_command(tokens: list[str], start: Start) -> int:
@@ -116,32 +126,44 @@ def study_command(tokens: list[str], start: Start) -> int:
     told = app(own, exit_on_error=False, print_error=False, result_action="return_value")
     if told is None:  # the help was asked for, and has been printed
         return 0
-    file, options, comparison = told
-    asked = _asked(file, options, shared)
+    what, options, comparison = told
+    asked = replace(_asked(what, options, shared), track=options.track)
     machine = Machine.divided(
-        len(asked.seeds), options.device, options.precision, options.threads, options.teacher_store
+        len(asked.study.seeds), options.device, options.precision, options.threads, options.teacher_store
     )
     command = shlex.join(["tutelage", "study", *tokens])
     return start(asked, options.runs or runs_folder(), machine, command, comparison)
 
 
-def _asked(file: Path | None, options: StudyOptions, shared: dict[str, list[str]]) -> Study:
+def _asked(what: Path | None, options: StudyOptions, shared: dict[str, list[str]]) -> Asked:
     from tutelage.recipes.arms import read_study
     from tutelage.study import Study
 
     asked: dict[str, Any] = {name: getattr(options, name) for name in ("seeds", "reference", "watch_test", "meter")}
     asked["title"] = options.name
     asked = {name: value for name, value in asked.items() if value not in (None, False)}
-    if file is None:
+    if what is not None and not is_file(what):
+        if shared:
+            raise ValueError(
+                f"{next(iter(shared))} cannot stand beside {what}: the options are the paper's; "
+                "--scale, --until and --arm take a part of an experiment"
+            )
+        part = part_of(str(what), 1.0 if options.scale is None else options.scale, options.until, options.arm)
+        return replace(part, study=replace(part.study, **asked))
+    for name in ("scale", "until"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} is for an experiment: tutelage list experiments names them")
+    if what is None:
         if not options.arm:
             raise ValueError(
-                'tutelage study needs arms: --arm baseline --arm "label_smoothing --smoothing 0.1", or a file'
+                'tutelage study needs arms: --arm baseline --arm "label_smoothing --smoothing 0.1", a file, '
+                "or an experiment"
             )
-        return Study(lineages=_arms(options.arm, shared), **asked)
+        return Asked(study=Study(lineages=_arms(options.arm, shared), **asked))
     if options.arm or shared:
         extra = "--arm" if options.arm else next(iter(shared))
-        raise ValueError(f"{extra} cannot stand beside {file}: the arms and their options are those of the file")
-    return replace(read_study(file), **asked)
+        raise ValueError(f"{extra} cannot stand beside {what}: the arms and their options are those of the file")
+    return Asked(study=replace(read_study(what), **asked))
 
 
 def _divided(tokens: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -208,21 +230,30 @@ def _arm(name: str, recipe: Callable[..., Lineage], tokens: list[str]) -> Lineag
 
 
 def show_comparison(results: Results, options: ComparisonOptions) -> None:
-    """Print how the arms of a study compare, where there are several, and write the files that were asked for."""
+    """Print how the arms of a study compare, where there are several, and what a paper printed of them.
+
+    Writes the files that were asked for.
+    """
     from rich.console import Console
 
     from tutelage import storage
     from tutelage.report import as_csv, comparison_table, markdown, missing
+    from tutelage.report.published import published_markdown, published_table
     from tutelage.study import compare
 
     comparison = compare(results, confidence=options.confidence, test=options.test)
-    if len(results.study.lineages) > 1:
-        print()
-        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-        console.print(comparison_table(comparison))
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    printed = published_table(results)
+    for drawn in (comparison_table(comparison) if len(results.study.lineages) > 1 else None, printed):
+        if drawn is not None:
+            print()
+            console.print(drawn)
     for reason in missing(comparison):
         print(f"failed: {reason}")
-    for path, write in ((options.markdown, markdown), (options.csv, as_csv)):
-        if path is not None:
-            storage.write_bytes(path, write(comparison).encode())
-            print(f"written: {path}")
+    if options.markdown is not None:
+        page = "\n".join(filter(None, (markdown(comparison), published_markdown(results))))
+        storage.write_bytes(options.markdown, page.encode())
+        print(f"written: {options.markdown}")
+    if options.csv is not None:
+        storage.write_bytes(options.csv, as_csv(comparison).encode())
+        print(f"written: {options.csv}")

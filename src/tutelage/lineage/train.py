@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from tutelage.evaluation import accuracy, measure, predict
 from tutelage.lineage.classroom import Classroom, TeacherStore
 from tutelage.lineage.model import Model, models_of
 from tutelage.lineage.values import Generation, Lineage, generation_seed
+from tutelage.provenance import code
 from tutelage.training import NotFinite, Record, State, fit
 
 CHECKPOINT_SECONDS = float(os.environ.get("TUTELAGE_CHECKPOINT_SECONDS", "30"))
@@ -37,7 +39,8 @@ class Stopped(Exception):
 class Progress:
     """What training a lineage tells: which generation it is at, and how far.
 
-    ``phase`` is ``kept`` (found finished), ``training``, ``measuring`` or ``finished``.
+    ``phase`` is ``kept`` (found finished), ``training``, ``measuring`` or ``finished``. ``lines`` are the epochs'
+    measures that no progress before it told, in order; a training that continues begins with those before the stop.
     """
 
     place: int
@@ -46,6 +49,7 @@ class Progress:
     phase: str
     record: Record | None = None
     seconds: float = 0.0
+    lines: tuple[dict[str, float], ...] = ()
 
 
 def train(
@@ -77,17 +81,21 @@ def train(
     for place, (generation, model) in enumerate(zip(lineage.generations, models, strict=True)):
         if model.finished:
             model.verify()
-            yield Progress(place=place, generation=generation, model=model, phase="kept")
+            yield _kept(place, generation, model)
             continue
         with storage.lock(model.folder):
             if model.finished:  # whoever held the lock has just trained it
-                yield Progress(place=place, generation=generation, model=model, phase="kept")
+                yield _kept(place, generation, model)
                 continue
             habits = _Habits(
                 should_stop, warn, checkpoint_seconds, watch_test, meter, teacher_store, runs / "teachers"
             )
             job = _Job(lineage, place, models, seed, splits, engine, habits)
             yield from job.run()
+
+
+def _kept(place: int, generation: Generation, model: Model) -> Progress:
+    return Progress(place=place, generation=generation, model=model, phase="kept", lines=tuple(model.metrics()))
 
 
 def rehearse(lineage: Lineage, seed: int, splits: Splits, runs: Path, engine: Engine) -> None:
@@ -131,6 +139,7 @@ class _Job:
         self.classroom = Classroom(lineage, models, seed, splits, engine)
         self.normalization = self.classroom.normalization(place)
         self.history: list[dict[str, float]] = []
+        self.told = 0  # lines of it
         self.watched = {"test": splits.test} if habits.watch_test else {}
         if splits.holdout is not None:
             self.watched["holdout"] = splits.holdout
@@ -173,7 +182,8 @@ class _Job:
         final = record.state() if record is not None else before
         assert final is not None
         files = self._measure(network, final)
-        note = {**_surroundings(self.engine), "images_per_second": round(images / seconds, 1), "images": images}
+        speed = {"images_per_second": round(images / seconds, 1), "images": images}
+        note = {**_surroundings(self.engine), **_origin(), **speed}
         storage.commit(self.model.folder, files, note)
         storage.remove(self.model.folder / "checkpoints")
         yield self._tell("finished", record, time.monotonic() - began)
@@ -184,10 +194,12 @@ class _Job:
         yield self._tell("measuring", None)
         tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
         files = self._measure(network, State(step=0, tensors=tensors))
-        storage.commit(self.model.folder, files, {**_surroundings(self.engine), "weights": weights.name})
+        note = {**_surroundings(self.engine), **_origin(), "weights": weights.name}
+        storage.commit(self.model.folder, files, note)
         yield self._tell("finished", None)
 
     def _tell(self, phase: str, record: Record | None, seconds: float = 0.0) -> Progress:
+        lines, self.told = tuple(self.history[self.told :]), len(self.history)
         return Progress(
             place=self.place,
             generation=self.generation,
@@ -195,6 +207,7 @@ class _Job:
             phase=phase,
             record=record,
             seconds=seconds,
+            lines=lines,
         )
 
     def _resume(self) -> State | None:
@@ -276,6 +289,12 @@ def _surroundings(engine: Engine) -> dict[str, Any]:
         "python": platform.python_version(),
         "peak_memory_mib": _peak_memory(),
     }
+
+
+def _origin() -> dict[str, str]:
+    """Which code finished a model, and when; decides nothing."""
+    made_by = {"tutelage" if name == "version" else name: value for name, value in code().items()}
+    return {**made_by, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def _peak_memory() -> int:

@@ -2,6 +2,18 @@
 
 from tutelage.report.comparison import as_csv, comparison_table, markdown, missing
 from tutelage.report.explain import explanation
+from tutelage.report.published import beside, published_markdown, published_rows, published_table
 from tutelage.report.tables import table
 
-__all__ = ["as_csv", "comparison_table", "explanation", "markdown", "missing", "table"]
+__all__ = [
+    "as_csv",
+    "beside",
+    "comparison_table",
+    "explanation",
+    "markdown",
+    "missing",
+    "published_markdown",
+    "published_rows",
+    "published_table",
+    "table",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import TYPE_CHECKING
 
 from tutelage.study import Comparison, Failure, Standing
@@ -39,11 +40,10 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def markdown(comparison: Comparison) -> str:
     """The comparison as a page: what was asked, the table, what is missing, and where every number comes from."""
-    study = comparison.results.study
     rows = [HEADINGS, ("---",) * len(HEADINGS), *(_cells(comparison, standing) for standing in comparison.standings)]
-    lines = [f"# {_escaped(study.name)}", "", _escaped(_title(comparison)) + ".", ""]
+    lines = [f"# {_escaped(comparison.results.name)}", "", _escaped(_title(comparison)) + ".", ""]
     if comparison.results.command:
-        lines += ["```sh", comparison.results.command, "```", ""]
+        lines += [*fenced(comparison.results.command), ""]
     lines += [f"| {' | '.join(map(_escaped, row))} |" for row in rows]
     lines += ["", *map(_escaped, notes(comparison))]
     if reasons := missing(comparison):
@@ -68,6 +68,12 @@ def as_csv(comparison: Comparison) -> str:
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()
+
+
+def fenced(command: str) -> list[str]:
+    """A command as a block of Markdown, whose fence is longer than any run of backticks in it."""
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", command)), 0)
+    return [f"{fence}sh", command, fence]
 
 
 def missing(comparison: Comparison) -> list[str]:

@@ -89,8 +89,8 @@ def published_table(results: Results) -> Table | None:
     for heading in HEADINGS:
         words = heading in ("arm", "model", "printed as", "certainty", "protocol")
         drawn.add_column(heading, justify="left" if words else "right", no_wrap=heading != "printed as")
-    for row in rows:
-        drawn.add_row(*(Text(cell) for cell in _cells(row, _marks(rows))))
+    for cells in published_cells(results):
+        drawn.add_row(*map(Text, cells))
     return drawn
 
 
@@ -101,10 +101,17 @@ def published_markdown(results: Results) -> str:
     rows = beside(results)
     lines = ["## Published beside measured", "", f"{_escaped(_about_what(results, rows))}.", ""]
     if rows:
-        table = [HEADINGS, ("---",) * len(HEADINGS), *(_cells(row, _marks(rows)) for row in rows)]
+        table = [HEADINGS, ("---",) * len(HEADINGS), *published_cells(results)]
         lines += [*(f"| {' | '.join(map(_escaped, row))} |" for row in table), ""]
     lines += [f"- {_escaped(note)}" for note in published_notes(results)]
     return "\n".join(lines) + "\n"
+
+
+def published_cells(results: Results) -> list[tuple[str, ...]]:
+    """The rows of the table as they are printed, a cell for each of ``HEADINGS``."""
+    rows = beside(results)
+    marks = _marks(rows)
+    return [_cells(row, marks) for row in rows]
 
 
 def published_rows(results: Results) -> list[dict[str, object]]:

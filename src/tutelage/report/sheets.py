@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tutelage.report.comparison import _escaped, _harmless
+from tutelage.report.comparison import _escaped, _harmless, fenced
 from tutelage.study.results import spread
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def sheets_markdown(title: str, sheets: Sequence[Sheet], command: str = "") -> s
     """Sheets as a page of Markdown."""
     lines = [f"# {_escaped(title)}", ""]
     if command:
-        lines += ["```sh", command, "```", ""]
+        lines += [*fenced(command), ""]
     for sheet in sheets:
         lines += [f"## {_escaped(sheet.title)}", ""]
         if sheet.rows:

@@ -45,9 +45,9 @@ def table(results: Results) -> Table:
     seeds = len(results.study.seeds)
     data = results.study.lineages[0].data.name + (" (test set watched)" if results.study.watch_test else "")
     drawn = Table(
-        title=f"{results.study.name}: {data}, last epoch, mean ± standard deviation over {seeds} seeds"
+        title=f"{results.name}: {data}, last epoch, mean ± standard deviation over {seeds} seeds"
         if seeds > 1
-        else f"{results.study.name}: {data}, last epoch, one seed (no spread)",
+        else f"{results.name}: {data}, last epoch, one seed (no spread)",
         caption="energy: mean of the best three scores on the training images; expected: the labelled class's score "
         "in closed form; ensemble: mean of the probabilities of generations 0 to this one",
         title_justify="left",

@@ -42,6 +42,7 @@ class Row:
 class Results:
     """The rows of a study, what it was asked for with, and why some of it is missing.
 
+    ``name`` is that of the run's folder: a study that was written by an older version may have another name now.
     ``experiment`` names the experiment of a paper that the study is, or is a part of; ``precision`` is what it is
     trained in.
     """
@@ -52,6 +53,11 @@ class Results:
     failures: tuple[Failure, ...] = ()
     experiment: str = ""
     precision: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.study.name)
 
 
 def spread(values: list[float]) -> tuple[float, float | None]:
@@ -79,7 +85,8 @@ def load_results(name: str, runs: Path) -> Results:
     return replace(
         found,
         command=written.command,
-        failures=load_failures(study.name, runs),
+        failures=load_failures(name, runs),
+        name=name,
         experiment=written.experiment,
         precision=written.precision,
     )

@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -32,6 +32,8 @@ class Event:
 
     ``phase`` is ``kept``, ``training``, ``measuring`` or ``finished`` (see ``lineage.Progress``), or ``warning``,
     ``failed`` or ``stopped``, with ``text``; a seed whose process died has failed in no ``lineage`` in particular.
+    ``lines`` are the epochs' measures that no event before it told (``metrics.jsonl``), ``measures`` those of the
+    finished model by set and name (``test/top1``), ``address`` is the model's.
     """
 
     seed: int
@@ -47,6 +49,9 @@ class Event:
     loss: float | None = None
     top1: float | None = None
     text: str = ""
+    address: str = ""
+    lines: tuple[dict[str, float], ...] = ()
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 def run(
@@ -56,10 +61,11 @@ def run(
     machine: Machine = HERE,
     should_stop: Callable[[], bool] = lambda: False,
     command: str = "",
+    experiment: str = "",
 ) -> Iterator[Event]:
     """Train all that is missing; yields events. An arm that fails at a seed leaves all others running.
 
-    ``command`` is kept with the study, to be shown beside its results.
+    ``command`` and the name of an ``experiment`` are kept with the study, to be shown beside its results.
 
     Errors: before anything is trained, ``ValueError`` for what does not fit; in this process, ``Stopped``.
     """
@@ -74,6 +80,7 @@ def run(
         fingerprints=tuple(splits.fingerprint for splits in loaded),
         num_classes=tuple(splits.facts.num_classes for splits in loaded),
         command=command,
+        experiment=experiment,
     )
     write_study(written, runs)
     failures: list[Failure] = []
@@ -162,7 +169,13 @@ def _run_seed(
 
 def _event(lineage: Lineage, seed: int, progress: Progress) -> Event:
     record = progress.record
-    done = progress.phase in ("kept", "finished")
+    evaluation = progress.model.evaluation() if progress.phase in ("kept", "finished") else {}
+    measures = {
+        f"{name}/{measure}": value
+        for name, measured in evaluation.items()
+        for measure, value in measured.items()
+        if isinstance(value, float)
+    }
     return Event(
         seed=seed,
         phase=progress.phase,
@@ -175,8 +188,11 @@ def _event(lineage: Lineage, seed: int, progress: Progress) -> Event:
         images=record.images if record else 0,
         seconds=progress.seconds,
         loss=record.metrics["loss"] if record and record.metrics else None,
-        top1=progress.model.evaluation()["test"]["top1"] if done else None,
+        top1=measures.get("test/top1"),
         text=_shares(record.metrics) if record and record.metrics else "",
+        address=progress.model.address,
+        lines=progress.lines,
+        measures=measures,
     )
 
 
@@ -216,7 +232,8 @@ def _run_processes(
                     process.join()
                     del living[pipe]
                     code = process.exitcode
-                    if code not in (0, 75):
+                    ended = stopped and code == -signal.SIGTERM  # it was asked to stop before it could listen
+                    if code not in (0, 75) and not ended:
                         text = f"its process ended with {f'signal {-code}' if code and code < 0 else f'code {code}'}"
                         yield Event(seed=seed, phase="failed", text=text)
     finally:

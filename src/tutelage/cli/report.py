@@ -1,0 +1,60 @@
+"""One page of one or several runs: ``tutelage report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from tutelage.config import runs_folder, unknown
+
+
+def report(
+    *run: str,
+    out: Path | None = None,
+    test: Literal["t", "wilcoxon", "permutation"] = "t",
+    confidence: float = 0.95,
+    diagnostics: Annotated[bool, Parameter(negative=())] = False,
+    runs: Path | None = None,
+) -> int:
+    """Make one HTML page of runs: which arms beat the reference, how sure that is, plots, where every number is from.
+
+    Each run's comparison is written beside it as Markdown and CSV.
+
+    Args:
+        run: Names from `tutelage list runs`; the newest by default.
+        out: The folder to write; the folder `reports` beside the runs by default.
+        test: Where p-values come from: the paired t test, Wilcoxon's signed ranks, or all flips of signs.
+        confidence: The confidence of the intervals.
+        diagnostics: Show those of `tutelage diagnose` too; that takes about a second a model.
+        runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
+    """
+    from tutelage import storage
+    from tutelage.report import as_csv, markdown, published_markdown
+    from tutelage.report.page import page, sections_of
+    from tutelage.study import compare, load_results, studies
+
+    folder = runs or runs_folder()
+    known = studies(folder)
+    if not known:
+        raise ValueError(f"there is no run to report on: {folder} holds none yet")
+    names = list(dict.fromkeys(run or known[:1]))
+    for name in names:
+        if name not in known:
+            raise unknown("run", name, known)
+    target = out or folder / "reports"
+    if target.exists() and not target.is_dir():
+        raise ValueError(f"{target} is a file: expected a folder to write")
+    found = {name: compare(load_results(name, folder), confidence=confidence, test=test) for name in names}
+
+    def write(name: str, text: str) -> None:
+        storage.write_bytes(target / name, text.encode("utf-8", "backslashreplace"))
+        print(f"written: {target / name}")
+
+    for name, comparison in found.items():
+        write(f"{name}.md", "\n".join(filter(None, (markdown(comparison), published_markdown(comparison.results)))))
+        write(f"{name}.csv", as_csv(comparison))
+    more = f"-and-{len(names) - 1}-more" if len(names) > 1 else ""
+    write(f"{names[0]}{more}.html", page(found, sections_of(len(found), diagnostics)))
+    return 0

@@ -1,0 +1,125 @@
+"""What a run's features are worth elsewhere: ``tutelage transfer``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from tutelage.config import runs_folder
+
+if TYPE_CHECKING:
+    from tutelage.lineage.transfer import Probe
+    from tutelage.study.transfer import Carried
+
+Several = Parameter(consume_multiple=True, negative=(), show_default=False)
+
+
+def transfer(
+    run: str,
+    /,
+    *,
+    data: str,
+    train_size: int | None = None,
+    test_size: int | None = None,
+    probe: Literal["linear", "knn", "both"] = "both",
+    layer: Annotated[tuple[str, ...], Several] = (),
+    seed: Annotated[tuple[int, ...], Several] = (),
+    reference: str | None = None,
+    floor: bool = True,
+    markdown: Path | None = None,
+    csv: Path | None = None,
+    runs: Path | None = None,
+) -> int:
+    """Probe the frozen features of every generation of a run on another dataset.
+
+    What a probe gives is kept in the runs folder, so that nothing is probed twice.
+
+    Args:
+        run: A name from `tutelage list runs`.
+        data: The other dataset: digits, cifar10, cifar100, an .npz file or a folder of images.
+        train_size: Keep that many of its training images.
+        test_size: Keep that many of its test images.
+        probe: linear (logistic regression on standardised features), knn (20 nearest neighbours by cosine) or both.
+        layer: Take the features of this module: NAME is what it puts out, NAME:input what it takes in. Of several
+            the first that a network has; by default the input of its last linear layer.
+        seed: Of these seeds; all by default.
+        reference: ARM or ARM/GENERATION to compare with: by default the reference arm's last generation, or the
+            first generation of a run of one arm.
+        floor: Probe the pixels too.
+        markdown: Write the tables here.
+        csv: Write the numbers behind the tables here, with all digits.
+        runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
+    """
+    from rich.console import Console
+
+    from tutelage import storage
+    from tutelage.cli import STOPPED
+    from tutelage.config import data_folder
+    from tutelage.data import Data
+    from tutelage.data.load import load
+    from tutelage.engine import keep_freed_memory
+    from tutelage.lineage.transfer import PROBES, Destination
+    from tutelage.report.sheets import sheet_table, sheets_csv, sheets_markdown
+    from tutelage.report.transfer import find_reference, transfer_sheets
+    from tutelage.study import load_results
+    from tutelage.study.transfer import finished_models, measure_transfer
+
+    for path in (markdown, csv):
+        if path is not None and path.is_dir():
+            raise ValueError(f"{path} is a folder: expected a file to write")
+    probes: tuple[Probe, ...] = PROBES if probe == "both" else (probe,)
+    results = load_results(run, runs or runs_folder())
+    find_reference(results, reference)  # what was asked for in vain is said before any data is read
+    finished_models(results, seed)
+    keep_freed_memory()
+    splits = load(Data(name=data, train_size=train_size, test_size=test_size), data_folder())
+    to = Destination(splits, Path(data).name, layer)
+    try:
+        _tell(measure_transfer(results, to, probes, seed, floor=floor))
+    except KeyboardInterrupt:
+        print("stopped; the same command continues from there", file=sys.stderr)
+        return STOPPED
+    sheets = transfer_sheets(
+        results, fingerprint=splits.fingerprint, layers=layer, probes=probes, seeds=seed, reference=reference
+    )
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    for sheet in sheets:
+        console.print(sheet_table(sheet))
+        console.print()
+    words = ["tutelage", "transfer", run, "--data", data]
+    asked: dict[str, tuple[object, ...]] = {
+        "--train-size": (train_size,),
+        "--test-size": (test_size,),
+        "--probe": (None if probe == "both" else probe,),
+        "--layer": layer,
+        "--seed": seed,
+        "--reference": (reference,),
+    }
+    for option, values in asked.items():
+        if given := [str(value) for value in values if value is not None]:
+            words += [option, *given]
+    command = shlex.join([*words, *([] if floor else ["--no-floor"])])
+    for path, text in (
+        (markdown, sheets_markdown(f"Transfer of features: {run}", sheets, command)),
+        (csv, sheets_csv(sheets)),
+    ):
+        if path is not None:
+            storage.write_bytes(path, text.encode())
+            print(f"written: {path}")
+    return 0
+
+
+def _tell(models: Iterator[Carried]) -> None:
+    """Probe models; says how far it is every few seconds."""
+    said = time.monotonic() - 5.0
+    for done in models:
+        if time.monotonic() - said >= 5.0 or done.number == done.of:
+            what = "pixels" if done.row is None else f"{done.row.lineage}, {done.row.generation}, seed {done.seed}"
+            print(f"probed: {done.number} of {done.of} ({what})", file=sys.stderr)
+            said = time.monotonic()

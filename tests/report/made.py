@@ -1,0 +1,113 @@
+"""Studies whose models were never trained: their folders are written with numbers that a test chooses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tutelage import config, storage
+from tutelage.evaluation import measure
+from tutelage.lineage import Lineage, models_of
+from tutelage.recipes import call
+from tutelage.recipes.everyday import baseline
+from tutelage.study import Comparison, Failure, Study, Written, compare, load_results
+from tutelage.study.values import write_failures, write_study
+
+IMAGES, CLASSES = 200, 10
+Accuracy = Callable[[str, int, int], float]
+
+
+def arm(name: str, recipe: Callable[..., Lineage] = baseline, epochs: int = 12, **options: object) -> Lineage:
+    return replace(call(recipe, epochs=epochs, **options), name=name)
+
+
+def write(
+    study: Study,
+    runs: Path,
+    accuracy: Accuracy,
+    *,
+    class_names: Sequence[str] = tuple("0123456789"),
+    command: str = "tutelage study --arm ...",
+    without: Sequence[tuple[str, int]] = (),
+    failures: Sequence[Failure] = (),
+) -> str:
+    """Write a study and its models; ``accuracy`` by arm, place and seed, ``without`` (arm, seed) left out.
+
+    Nothing is synced to the disk: these folders need not outlive a power cut.
+    """
+    with pytest.MonkeyPatch.context() as quick:
+        quick.setattr("os.fsync", lambda handle: None)
+        return _write_all(study, runs, accuracy, class_names, command, without, failures)
+
+
+def _write_all(
+    study: Study,
+    runs: Path,
+    accuracy: Accuracy,
+    class_names: Sequence[str],
+    command: str,
+    without: Sequence[tuple[str, int]],
+    failures: Sequence[Failure],
+) -> str:
+    count = len(study.lineages)
+    written = Written(
+        study=study,
+        precision="fp32",
+        fingerprints=("f" * 64,) * count,
+        num_classes=(CLASSES,) * count,
+        command=command,
+    )
+    write_study(written, runs)
+    write_failures(study.name, failures, runs)
+    for lineage in study.lineages:
+        for seed in study.seeds:
+            if (lineage.name, seed) in without:
+                continue
+            for place, model in enumerate(models_of(lineage, seed, "f" * 64, "fp32", runs)):
+                if not model.finished:
+                    share = accuracy(lineage.name, place, seed)
+                    _write(lineage, place, seed, share, model.folder, class_names, study.watch_test)
+    return study.name
+
+
+def comparison(study: Study, runs: Path) -> Comparison:
+    return compare(load_results(study.name, runs))
+
+
+def _write(
+    lineage: Lineage, place: int, seed: int, share: float, folder: Path, class_names: Sequence[str], watched: bool
+) -> None:
+    generator = torch.Generator().manual_seed(1000 * seed + place)
+    labels = torch.arange(IMAGES) % CLASSES
+    logits = torch.randn(IMAGES, CLASSES, generator=generator)
+    right = torch.arange(IMAGES) < round(share * IMAGES)
+    logits[torch.arange(IMAGES), torch.where(right, labels, (labels + 1) % CLASSES)] += 8.0
+    epochs = lineage.generations[place].schedule.epochs
+    lines = [
+        {"epoch": epoch, "loss": 2.5 / epoch, "accuracy": share * epoch / epochs, "lr": 0.1}
+        | ({"test/top1": share * epoch / epochs} if watched else {})
+        for epoch in range(1, epochs + 1)
+    ]
+    evaluation = {"test": measure(logits, labels), "train": measure(logits, labels)}
+    made_of = {
+        "place": place,
+        "seed": seed,
+        "lineage": config.to_json(lineage),
+        "data_fingerprint": "f" * 64,
+        "input": [1, 8, 8],
+        "class_names": list(class_names),
+    }
+    files = {
+        "config.json": storage.json_bytes(made_of),
+        "metrics.jsonl": "".join(json.dumps(line) + "\n" for line in lines).encode(),
+        "predictions.safetensors": storage.tensor_bytes({"test": logits, "test_labels": labels}),
+        "evaluation.json": storage.json_bytes(evaluation),
+        "weights.safetensors": storage.tensor_bytes({"none": torch.zeros(1)}),
+    }
+    note = {"device": "x86_64", "precision": "fp32", "threads": 1, "torch": "2.13.0", "python": "3.11.7"}
+    storage.commit(folder, files, note)
