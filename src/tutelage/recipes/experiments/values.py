@@ -113,8 +113,8 @@ def slug(text: str) -> str:
 def lacking(*, networks: Iterable[str] = (), images: str = "") -> str:
     """What of this tutelage does not have, as a reason; nothing where it has all of it.
 
-    >>> lacking(networks=("resnet20", "wrn_28_10"))
-    'it needs the network wrn_28_10, which tutelage does not have'
+    >>> lacking(networks=("resnet20", "wrn_16_8"))
+    'it needs the network wrn_16_8, which tutelage does not have'
     >>> lacking(networks=("resnet20",), images="cifar100")
     ''
     """
