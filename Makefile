@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-versi
 # What pip would do on one core, at the end of an install; files that are not meant to compile are passed over.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 
-.PHONY: help demo test lint browser bench clean
+.PHONY: help demo test lint ready browser bench clean
 
 help: ## What there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -27,7 +27,7 @@ demo: .venv/core ## A baseline and a tolerant lineage on 300 digits, two seeds, 
 	$(BIN)/tutelage run tolerant --seeds 0 1
 	$(BIN)/tutelage report
 
-test: .venv/dev lint browser ## Everything CI checks
+test: ready lint ## Everything CI checks
 	$(BIN)/python -m pytest -n 2
 
 lint: .venv/dev ## Style, types and the floors
@@ -35,6 +35,9 @@ lint: .venv/dev ## Style, types and the floors
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+ready:
+	@$(MAKE) --no-print-directory -j 2 browser .venv/dev
 
 browser: ## A Chromium for the tests of the page, where it can be installed; they are skipped without
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
