@@ -27,7 +27,7 @@ def report(
         out: The folder to write; the folder `reports` beside the runs by default.
         test: Where p-values come from: the paired t test, Wilcoxon's signed ranks, or all flips of signs.
         confidence: The confidence of the intervals.
-        diagnostics: Show those of `tutelage diagnose` too; that takes about a second a model.
+        diagnostics: Show those of `tutelage diagnose` too; that reads every model's predictions.
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
     """
     from tutelage import storage

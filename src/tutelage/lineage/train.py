@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from tutelage import config, storage
@@ -23,6 +18,7 @@ from tutelage.engine import Engine
 from tutelage.evaluation import accuracy, measure, predict
 from tutelage.lineage.classroom import Classroom, TeacherStore
 from tutelage.lineage.model import Model, models_of
+from tutelage.lineage.surroundings import origin, surroundings
 from tutelage.lineage.values import Generation, Lineage, generation_seed
 from tutelage.provenance import code
 from tutelage.training import NotFinite, Record, State, fit
@@ -76,6 +72,7 @@ def train(
     ``storage.InUse``; ``storage.Damaged`` for a stored model that is not what its manifest says; ``ValueError``,
     before anything is trained, for a network that does not fit the data.
     """
+    code()  # asked now and remembered: the checkout may move on while this trains
     models = models_of(lineage, seed, splits.fingerprint, engine.precision, runs)
     rehearse(lineage, seed, splits, runs, engine)
     for place, (generation, model) in enumerate(zip(lineage.generations, models, strict=True)):
@@ -183,7 +180,7 @@ class _Job:
         assert final is not None
         files = self._measure(network, final)
         speed = {"images_per_second": round(images / seconds, 1), "images": images}
-        note = {**_surroundings(self.engine), **_origin(), **speed}
+        note = {**surroundings(self.engine), **origin(), **speed}
         storage.commit(self.model.folder, files, note)
         storage.remove(self.model.folder / "checkpoints")
         yield self._tell("finished", record, time.monotonic() - began)
@@ -194,7 +191,7 @@ class _Job:
         yield self._tell("measuring", None)
         tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
         files = self._measure(network, State(step=0, tensors=tensors))
-        note = {**_surroundings(self.engine), **_origin(), "weights": weights.name}
+        note = {**surroundings(self.engine), **origin(), "weights": weights.name}
         storage.commit(self.model.folder, files, note)
         yield self._tell("finished", None)
 
@@ -216,7 +213,7 @@ class _Job:
             return None
         self.history = json.loads((checkpoint.folder / "history.json").read_bytes())
         found = json.loads((checkpoint.folder / "surroundings.json").read_bytes())
-        here = _surroundings(self.engine)
+        here = surroundings(self.engine)
         for name in ("device", "precision", "threads", "torch"):
             if found[name] != here[name]:
                 change = f"{name} was {found[name]}, now {here[name]}"
@@ -227,7 +224,7 @@ class _Job:
         files = {
             "state.safetensors": storage.tensor_bytes(state.tensors),
             "history.json": storage.json_bytes(self.history),
-            "surroundings.json": storage.json_bytes(_surroundings(self.engine)),
+            "surroundings.json": storage.json_bytes(surroundings(self.engine)),
         }
         storage.save_checkpoint(self.model.folder, state.step, files)
 
@@ -277,27 +274,3 @@ class _Job:
             "predictions.safetensors": storage.tensor_bytes(kept),
             "evaluation.json": storage.json_bytes(evaluation),
         }
-
-
-def _surroundings(engine: Engine) -> dict[str, Any]:
-    """Where a model is trained: what decides, beside its address, whether its weights come out bit for bit."""
-    return {
-        "device": torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else platform.machine(),
-        "precision": engine.precision,
-        "threads": engine.threads,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "peak_memory_mib": _peak_memory(),
-    }
-
-
-def _origin() -> dict[str, str]:
-    """Which code finished a model, and when; decides nothing."""
-    made_by = {"tutelage" if name == "version" else name: value for name, value in code().items()}
-    return {**made_by, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
-
-
-def _peak_memory() -> int:
-    """The most memory this process ever held, in MiB; torch itself is part of it."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024**2 if sys.platform == "darwin" else 1024)

@@ -24,7 +24,7 @@ def sections_of(studies: int = 1, look_closer: bool = False) -> tuple[SectionOf,
     """What a page of so many studies says of each, from top to bottom.
 
     A new section is one more function here: it turns a comparison into statements, tables and charts. One that has
-    none of these to show is left out. The closer look takes a second or so a model: it is there on request.
+    none of these to show is left out. The closer look reads every model's predictions: it is there on request.
     """
     curves = partial(training, points=CURVE_POINTS // studies)
     more = (features, closer) if look_closer else (features,)
