@@ -138,16 +138,16 @@ def cifar(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, flo
         pytest.skip(f"needs {CIFAR.name} in the folder shared/data beside the checkout")
     root = tmp_path_factory.mktemp("cifar")
     program = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from tutelage.data.cifar import import_archive
 from tutelage.data.dataset import Data
 from tutelage.data.load import load
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "linux" else 2**30)
+from tutelage.lineage.surroundings import peak_memory as peak
 before = peak()
 import_archive("cifar100", Path(sys.argv[1]), Path(sys.argv[2]))
 load(Data(name="cifar100", train_size=40_000, holdout=5_000), Path(sys.argv[2]))
-print(json.dumps({"gib": peak() - before}))
+print(json.dumps({"gib": (peak() - before) / 1024}))
 """
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", program, str(CIFAR), str(root)]

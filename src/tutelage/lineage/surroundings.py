@@ -6,6 +6,7 @@ import platform
 import resource
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ def surroundings(engine: Engine) -> dict[str, Any]:
         "threads": engine.threads,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "peak_memory_mib": _peak_memory(),
+        **memory(engine),
     }
 
 
@@ -32,7 +33,18 @@ def origin() -> dict[str, str]:
     return {**made_by, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def _peak_memory() -> int:
+def memory(engine: Engine) -> dict[str, int]:
+    """The most memory held so far, in MiB: of this process, and of the device where that is another memory."""
+    found = {"peak_memory_mib": peak_memory()}
+    if engine.device.type == "cuda":
+        found["peak_device_memory_mib"] = torch.cuda.max_memory_allocated(engine.device) // 1024**2
+    return found
+
+
+def peak_memory() -> int:
     """The most memory this process ever held, in MiB; torch itself is part of it."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024**2 if sys.platform == "darwin" else 1024)
+    status = Path("/proc/self/status")
+    if status.exists():  # the peak of getrusage outlives exec on Linux: it can be that of the process before
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024**2 if sys.platform == "darwin" else 1024)
