@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-versi
 # What pip would do on one core, at the end of an install; files that are not meant to compile are passed over.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 
-.PHONY: help demo test lint ready browser bench clean
+.PHONY: help demo test lint ready browser bench torture clean
 
 help: ## What there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -28,7 +28,7 @@ demo: .venv/core ## A baseline and a tolerant lineage on 300 digits, two seeds, 
 	$(BIN)/tutelage report
 
 test: ready lint ## Everything CI checks
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not torture"
 
 lint: .venv/dev ## Style, types and the floors
 	$(BIN)/ruff check
@@ -46,6 +46,10 @@ browser: ## A Chromium for the tests of the page, where it can be installed; the
 
 bench: .venv/dev ## Measured ratios, side by side in one run
 	$(BIN)/python -m benchmarks
+
+torture: ready ## Every fault at length: hundreds of kills, an hour or more; rewrites docs/evidence/faults.md
+	TUTELAGE_TORTURE=1 TUTELAGE_FAULTS=.venv/faults.json $(BIN)/python -m pytest -n 2 -m "fault or torture" tests; \
+		code=$$?; $(BIN)/python -m tests.faults.rows .venv/faults.json "make torture" > docs/evidence/faults.md; exit $$code
 
 clean: ## Remove the environment and caches, not the runs
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +27,48 @@ settings.load_profile("tutelage")
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+Tried = Callable[[int, str], None]
+Many = Callable[[int, int], int]
+
+
+@pytest.fixture
+def many() -> Many:
+    """How often to try something: the first number in ``make test``, the second in ``make torture``."""
+    return lambda quick, long: long if os.environ.get("TUTELAGE_TORTURE") else quick
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest) -> Tried:
+    """Note, after the asserts, how often something was tried and what came of it, for docs/evidence/faults.md."""
+    return lambda count, what: request.node.user_properties.append(("tried", [count, what]))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:  # markers do not travel with reports, properties do
+        rows = sorted({row for mark in item.iter_markers("fault") for row in mark.args})
+        if rows:
+            item.user_properties.append(("faults", rows))
+
+
+_fault_tests: list[dict[str, Any]] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    properties = dict(report.user_properties)
+    if "faults" in properties and (report.when == "call" or report.outcome != "passed"):
+        tried = [value for name, value in report.user_properties if name == "tried"]
+        test, reason = report.nodeid, report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        _fault_tests.append(
+            {"test": test, "rows": properties["faults"], "outcome": report.outcome, "tried": tried, "reason": reason}
+        )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    path = os.environ.get("TUTELAGE_FAULTS")
+    if path and not hasattr(session.config, "workerinput"):
+        Path(path).write_text(json.dumps(sorted(_fault_tests, key=lambda test: str(test["test"])), indent=1))
 
 
 ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "cifar-100-python.tar.gz"

@@ -43,6 +43,7 @@ def test_what_is_committed_verifies(tmp_path_factory: pytest.TempPathFactory, co
     assert found == {name: len(data) for name, data in content.items()}
 
 
+@pytest.mark.fault(6)
 def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
     storage.commit(tmp_path, FILES)
     whole = FILES["state.safetensors"]
@@ -55,6 +56,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
             storage.verify(tmp_path)
 
 
+@pytest.mark.fault(5)
 def test_every_truncation_is_found(tmp_path: Path) -> None:
     storage.commit(tmp_path, FILES)
     whole = FILES["state.safetensors"]
