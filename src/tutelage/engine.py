@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,6 +68,48 @@ class Engine:
         torch.default_generator.manual_seed(key)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(key)
+
+    @property
+    def records(self) -> bool:
+        """Whether a step can be recorded here and replayed: on CUDA, unless ``TUTELAGE_GRAPHS=off``."""
+        return self.device.type == "cuda" and os.environ.get("TUTELAGE_GRAPHS") != "off"
+
+    def aside(self, work: Callable[[], None]) -> None:
+        """Do something on a stream of its own, as what is to be recorded later must be done first."""
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            work()
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record what ``work`` would have the device do, as one CUDA graph; returns what does it.
+
+        Errors: ``RuntimeError`` for work that asks the device for a result in between.
+        """
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                work()
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"a training step could not be recorded as a CUDA graph ({str(error).splitlines()[0]}): "
+                "TUTELAGE_GRAPHS=off trains without"
+            ) from error
+        return graph.replay
+
+    @contextlib.contextmanager
+    def unasked(self) -> Iterator[None]:
+        """Inside, an operation that makes the host wait for the device is a ``RuntimeError``."""
+        if self.device.type != "cuda":
+            yield
+            return
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device.type == "cpu" else ""

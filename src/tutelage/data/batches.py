@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +89,14 @@ class Batch:
         return self._inputs[normalization]
 
 
+class Plan(NamedTuple):
+    """What an epoch shows, in order: rows of the training set, in which views, under which keys; int64 ``[N]``."""
+
+    rows: Tensor
+    views: Tensor
+    keys: Tensor
+
+
 class Epochs:
     """A training set on its device, dealt out in batches; which batch holds what is a function of (seed, epoch)."""
 
@@ -102,22 +111,29 @@ class Epochs:
         """The number of batches in an epoch; the last may be smaller."""
         return -(-len(self.labels) // self.batch_size)
 
-    def batches(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch, from batch ``start`` on.
+    def size(self, index: int) -> int:
+        """The number of images in a batch of an epoch."""
+        return min(self.batch_size, len(self.labels) - index * self.batch_size)
 
-        Order ``f(seed, epoch)``; views and keys ``f(seed, epoch, sample id)``.
-        """
-        order = functional.permutation(len(self.labels), seed, 0, epoch).to(self.labels.device)
-        ids = self.ids[order]
-        views = self.views.draw(seed, epoch, ids)
-        keys = functional.hash_ints(seed, 1, epoch, ids)
-        for begin in range(start * self.batch_size, len(order), self.batch_size):
-            part = slice(begin, begin + self.batch_size)
-            yield Batch(
-                pixels=self.images.cut(order[part], views[part]),
-                labels=self.labels[order[part]],
-                ids=ids[part],
-                keys=keys[part],
-                rows=order[part],
-                views=views[part],
-            )
+    def plan(self, seed: int, epoch: int) -> Plan:
+        """What an epoch will show: order ``f(seed, epoch)``; views and keys ``f(seed, epoch, sample id)``."""
+        rows = functional.permutation(len(self.labels), seed, 0, epoch).to(self.labels.device)
+        ids = self.ids[rows]
+        return Plan(rows, self.views.draw(seed, epoch, ids), functional.hash_ints(seed, 1, epoch, ids))
+
+    def batch(self, rows: Tensor, views: Tensor, keys: Tensor) -> Batch:
+        """Cut the given views of the given rows."""
+        return Batch(
+            pixels=self.images.cut(rows, views),
+            labels=self.labels[rows],
+            ids=self.ids[rows],
+            keys=keys,
+            rows=rows,
+            views=views,
+        )
+
+    def batches(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from batch ``start`` on."""
+        plan = self.plan(seed, epoch)
+        for begin in range(start * self.batch_size, len(plan.rows), self.batch_size):
+            yield self.batch(*(each[begin : begin + self.batch_size] for each in plan))

@@ -50,9 +50,10 @@ class Committee:
             raise ValueError(f"a committee needs teachers and a share for each, not {len(members)} and {len(shares)}")
         self.members = tuple(members)
         weights = torch.tensor(list(shares) or [1.0] * len(members))
-        self.log_shares = (weights / weights.sum()).log()[:, None, None]
+        self.log_shares = (weights / weights.sum()).log()[:, None, None]  # brought to the device once
 
     def __call__(self, batch: Batch) -> Prediction:
         """The logits of a batch, float32 ``[B, K]``; a committee has no features."""
         scores = torch.stack([member(batch).logits.log_softmax(1) for member in self.members])
-        return Prediction(torch.logsumexp(scores + self.log_shares.to(scores.device), 0), {})
+        self.log_shares = self.log_shares.to(scores.device)
+        return Prediction(torch.logsumexp(scores + self.log_shares, 0), {})

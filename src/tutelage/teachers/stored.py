@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from tutelage.data.batches import Batch, Epochs
+from tutelage.data.batches import Batch, Epochs, Plan
 from tutelage.objective import Prediction
 from tutelage.teachers.store import LogitStore
 
@@ -26,6 +27,7 @@ class StoredTeacher:
     store already holds, as far as the teacher's answer for a view does not depend on the rest of its batch: rows
     that have just been computed come back as they will be read later. Features are not stored.
 
+    With ``ahead``, the default on a GPU, an epoch's answers are brought to the device by :meth:`begin`.
     On opening, ``spot_checks`` random stored rows are compared with the living teacher.
 
     Errors: ``ValueError`` for a store of another size, and for one that does not say what the teacher says.
@@ -38,30 +40,50 @@ class StoredTeacher:
         store: LogitStore,
         *,
         spot_checks: int = LEAST_ASKED,
+        ahead: bool | None = None,
     ) -> None:
-        self.teacher, self.store, self.views = teacher, store, data.views.count
+        ahead = data.labels.device.type != "cpu" if ahead is None else ahead
+        self.teacher, self.store, self.data, self.views = teacher, store, data, data.views.count
         if store.size != len(data.images) * self.views:
             raise ValueError(
                 f"{len(data.images)} images in {self.views} views do not fit a store of {store.size} rows"
             )
-        self._check(data, spot_checks)
+        self._check(spot_checks)
+        # On a GPU an epoch's answers come before the epoch: a step that asks the host could not be recorded.
+        self.told = torch.zeros((len(data.images), store.num_classes), device=data.labels.device) if ahead else None
+
+    def begin(self, plan: Plan) -> None:
+        """Bring an epoch's answers to the device, so that no step of it waits for the host."""
+        if self.told is None:
+            return
+        for start in range(0, len(plan.rows), self.data.batch_size):
+            part = Plan(*(each[start : start + self.data.batch_size] for each in plan))
+            self.told[part.rows] = self._answers(part, partial(self.data.batch, *part)).to(self.told.device)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Prediction:
         """The logits of a batch, float32 ``[B, K]``; no features."""
-        keys = (batch.rows * self.views + batch.views).cpu()
+        if self.told is not None:
+            return Prediction(self.told[batch.rows], {})
+        part = Plan(batch.rows, batch.views, batch.keys)
+        return Prediction(self._answers(part, lambda: batch).to(batch.pixels.device), {})
+
+    @torch.no_grad()
+    def _answers(self, part: Plan, cut: Callable[[], Batch]) -> Tensor:
+        keys = (part.rows * self.views + part.views).cpu()
         logits, known = self.store.read(keys)
         if not known.all():
             # Enough rows at once, the missing ones first.
             asked = known.int().argsort(stable=True)[: max(int((~known).sum()), LEAST_ASKED)]
+            batch = cut()
             answer = self.teacher(batch if len(asked) == len(known) else _part(batch, asked)).logits.float().cpu()
             if len(asked) == len(known):
                 asked = torch.arange(len(known))
             missing = ~known[asked]
             logits[asked[missing]] = self.store.write(keys[asked[missing]], answer[missing])
-        return Prediction(logits.to(batch.pixels.device), {})
+        return logits
 
-    def _check(self, data: Epochs, count: int) -> None:
+    def _check(self, count: int) -> None:
         known = self.store.keys
         if count == 0 or len(known) == 0:
             return
@@ -69,7 +91,9 @@ class StoredTeacher:
         chance.seed()
         keys = known[torch.randint(len(known), (max(count, LEAST_ASKED),), generator=chance)]
         stored, _ = self.store.read(keys)
-        told = self.teacher(_batch(data, keys // self.views, keys % self.views)).logits.float().cpu()
+        rows = (keys // self.views).to(self.data.labels.device)
+        views = (keys % self.views).to(rows.device)
+        told = self.teacher(self.data.batch(rows, views, torch.zeros_like(rows))).logits.float().cpu()
         # Teachers that compute in bfloat16 may differ by some of its last bits from machine to machine.
         share = 2.0**-5 if exact_dtype(told) is torch.bfloat16 else 2.0**-10
         apart = (stored - told).abs().amax(1) / told.abs().amax(1).clamp_min(1e-6)
@@ -80,13 +104,6 @@ class StoredTeacher:
                 f"the stored logits in {self.store.folder} are not this teacher's: for image {row} in view {view} "
                 f"they differ by {float(apart[worst]):.2g} of the largest, {share:.2g} is allowed. Delete that folder"
             )
-
-
-def _batch(data: Epochs, rows: Tensor, views: Tensor) -> Batch:
-    rows, views = rows.to(data.labels.device), views.to(data.labels.device)
-    ids = data.ids[rows]
-    pixels = data.images.cut(rows, views)
-    return Batch(pixels=pixels, labels=data.labels[rows], ids=ids, keys=torch.zeros_like(ids), rows=rows, views=views)
 
 
 def _part(batch: Batch, which: Tensor) -> Batch:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from tutelage.data.batches import Batch, Epochs, Normalization
+from tutelage.data.batches import Epochs, Normalization
 from tutelage.engine import Engine
 from tutelage.functional import hash_ints
-from tutelage.objective import Loss, Objective, Signals
-from tutelage.training.lesson import Lesson, Teacher, gradient_shares
+from tutelage.objective import Objective
+from tutelage.training.lesson import Lesson, Teacher
 from tutelage.training.schedule import Schedule
+from tutelage.training.sgd import Sgd
 from tutelage.training.state import NotFinite, State, capture, restore
+from tutelage.training.step import Step, steps_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,23 +72,21 @@ def _loop(
 ) -> Iterator[Record]:
     network, engine, objective = lesson.network, lesson.engine, lesson.objective
     bound = lesson.bind(data, seed)
-    optimizer = torch.optim.SGD(
+    optimizer = Sgd(
         [*network.parameters(), *bound.parameters()],
-        lr=schedule.lr,
         momentum=schedule.momentum,
-        nesterov=schedule.nesterov and schedule.momentum > 0,
+        nesterov=schedule.nesterov,
         weight_decay=schedule.weight_decay,
-        fused=True,
     )
-    sums = torch.zeros(2 * len(objective.terms) + 2, dtype=torch.float64, device=engine.device)
+    work = Step(lesson, bound, optimizer)
     step, steps, images = 0, schedule.epochs * len(data), 0
     if state is not None:
         step = state.step
-        restore(state, network, bound, optimizer, sums)
-    finite = torch.ones((), dtype=torch.bool, device=engine.device)
+        restore(state, network, bound, optimizer, work.sums)
+    epochs = steps_of(work, data, seed)
 
     def record(metrics: dict[str, float] | None = None) -> Record:
-        if not finite:
+        if not work.finite:
             raise NotFinite(f"the loss was not a finite number at or before step {step} of {steps}")
         return Record(
             step=step,
@@ -96,51 +94,30 @@ def _loop(
             epoch=step // len(data),
             images=images,
             metrics=metrics,
-            state=lambda: capture(step, network, bound, optimizer, sums),
+            state=lambda: capture(step, network, bound, optimizer, work.sums),
         )
 
     due = time.monotonic() + pulse
     network.train()
     for epoch in range(step // len(data), schedule.epochs):
-        for batch in data.batches(seed, epoch, start=step % len(data)):
-            progress = step / steps
-            rate = schedule.lr * schedule.decay.share(progress)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+        first = epoch * len(data)
+        rates = [schedule.lr * schedule.decay.share(at / steps) for at in range(first, first + len(data))]
+        epochs.begin(data.plan(seed, epoch), rates, start=step % len(data))
+        for index in range(step % len(data), len(data)):
             engine.seed(int(hash_ints(seed, 2, step)))
-            signals = lesson.signals(batch, progress)
-            loss: Loss = bound(signals)
-            if engine.device.type == "cpu":
-                if not math.isfinite(loss.total.item()):
-                    raise NotFinite(_diagnosis(loss, signals, batch, step, steps, rate))
-            else:  # looking now would stall the device: remembered, and looked at before any record
-                finite &= torch.isfinite(loss.total)
-            if meter and step % len(data) == 0:
-                sums[-len(objective.terms) :] = gradient_shares(loss, list(network.parameters()))
-            optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()
-            optimizer.step()
+            work.where = f"step {step + 1} of {steps}"
+            epochs.take(index, step / steps, meter=meter and index == 0)
             step += 1
-            images += len(batch.labels)
-            _add(sums, loss, signals)
+            images += data.size(index)
             if step % len(data) and time.monotonic() > due:
                 yield record()
                 network.train()
                 due = time.monotonic() + pulse
-        metrics = {"epoch": epoch + 1, "lr": rate, **_means(sums, objective, len(data.labels), meter)}
-        sums.zero_()
+        metrics = {"epoch": epoch + 1, "lr": rates[-1], **_means(work.sums, objective, len(data.labels), meter)}
+        work.sums.zero_()
         yield record(metrics)
         network.train()
         due = time.monotonic() + pulse
-
-
-def _add(sums: Tensor, loss: Loss, signals: Signals) -> None:
-    """Add a step to the running sums: correct, loss, each term; behind them stand the terms' gradient shares."""
-    with torch.no_grad():
-        count = len(signals.labels)
-        correct = (signals.student_logits.argmax(1) == signals.labels).sum()
-        step = torch.stack([correct, loss.total * count, *(part * count for part in loss.parts.values())])
-        sums[: len(step)] += step
 
 
 def _means(sums: Tensor, objective: Objective, count: int, meter: bool) -> dict[str, float]:
@@ -151,19 +128,3 @@ def _means(sums: Tensor, objective: Objective, count: int, meter: bool) -> dict[
         shares = sums[-len(terms) :].tolist()
         found |= {f"share/{term}": share for term, share in zip(terms, shares, strict=True)}
     return found
-
-
-def _diagnosis(loss: Loss, signals: Signals, batch: Batch, step: int, steps: int, rate: float) -> str:
-    terms = [name for name, part in loss.parts.items() if not part.isfinite()]
-    teacher = signals.teacher_logits
-    if teacher is not None and not teacher.isfinite().all():
-        blame = "the teacher's logits are not finite"
-    elif not signals.student_logits.isfinite().all():
-        blame = "the student's logits are not finite: try a smaller learning rate"
-    else:
-        blame = f"the terms {', '.join(terms)} are not finite"
-    ids = ", ".join(str(i) for i in batch.ids[:5].tolist())
-    return (
-        f"the loss is {loss.total.item()} at step {step + 1} of {steps} (learning rate {rate:g}, samples {ids}, ...; "
-        f"terms {', '.join(terms) or 'none alone'}): {blame}; this step was not taken"
-    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from tutelage.data.batches import Batch, Epochs, Normalization
+from tutelage.data.batches import Batch, Epochs, Normalization, Plan
 from tutelage.engine import Engine
 from tutelage.functional import hash_ints
 from tutelage.models.taps import Taps
@@ -15,6 +16,15 @@ from tutelage.objective import Bound, Loss, Objective, Prediction, Signals
 
 Teacher = Callable[[Batch], Prediction]
 """A frozen function from a batch to a prediction."""
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A teacher that wants to know what an epoch will show before the epoch begins."""
+
+    def begin(self, plan: Plan) -> None:
+        """Make ready for an epoch."""
+        ...
 
 
 class Lesson:
@@ -46,7 +56,7 @@ class Lesson:
     def __exit__(self, *_: object) -> None:
         self.taps.close()
 
-    def signals(self, batch: Batch, progress: float) -> Signals:
+    def signals(self, batch: Batch, progress: float | None) -> Signals:
         """Ask teacher and student; losses see float32, whatever the networks ran in."""
         with torch.no_grad():
             told = None if self.teacher is None else self.teacher(batch)

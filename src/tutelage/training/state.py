@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.objective import Bound
+from tutelage.training.sgd import Sgd
 
 
 class NotFinite(ArithmeticError):
@@ -29,7 +30,7 @@ def _owners(network: nn.Module, bound: Bound) -> tuple[tuple[str, nn.Module], ..
     return ("network", network), ("learned", bound)
 
 
-def capture(step: int, network: nn.Module, bound: Bound, optimizer: torch.optim.Optimizer, sums: Tensor) -> State:
+def capture(step: int, network: nn.Module, bound: Bound, optimizer: Sgd, sums: Tensor) -> State:
     """Copy a moment of training.
 
     Errors: :class:`NotFinite` for a weight, statistic or momentum that is not a finite number.
@@ -38,7 +39,7 @@ def capture(step: int, network: nn.Module, bound: Bound, optimizer: torch.optim.
     for owner, module in _owners(network, bound):
         tensors |= {f"{owner}/{name}": value for name, value in module.state_dict().items()}
         for name, parameter in module.named_parameters():
-            buffer = optimizer.state[parameter].get("momentum_buffer")
+            buffer = optimizer.buffers.get(parameter)
             if buffer is not None:
                 tensors[f"momentum/{owner}/{name}"] = buffer
     bad = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
@@ -48,7 +49,7 @@ def capture(step: int, network: nn.Module, bound: Bound, optimizer: torch.optim.
     return State(step=step, tensors={name: value.detach().clone() for name, value in tensors.items()})
 
 
-def restore(state: State, network: nn.Module, bound: Bound, optimizer: torch.optim.Optimizer, sums: Tensor) -> None:
+def restore(state: State, network: nn.Module, bound: Bound, optimizer: Sgd, sums: Tensor) -> None:
     """Put a moment of training back."""
     for owner, module in _owners(network, bound):
         prefix = f"{owner}/"
@@ -56,5 +57,5 @@ def restore(state: State, network: nn.Module, bound: Bound, optimizer: torch.opt
         for name, parameter in module.named_parameters():
             buffer = state.tensors.get(f"momentum/{prefix}{name}")
             if buffer is not None:
-                optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
+                optimizer.buffers[parameter] = torch.empty_like(parameter).copy_(buffer)
     sums.copy_(state.tensors["sums"])
