@@ -9,8 +9,11 @@ from pathlib import Path
 from benchmarks import (
     checkpoint,
     data_path,
+    determinism,
     feature_taps,
     peers,
+    report,
+    seeds,
     startup,
     stored_teacher,
     teaching,
@@ -31,6 +34,9 @@ ALL = {
         feature_taps,
         checkpoint,
         startup,
+        seeds,
+        determinism,
+        report,
     )
 }
 HEAD = "| ratio | median | 95 % interval | goal | verdict | rounds | notes |\n|---|---|---|---|---|---|---|"

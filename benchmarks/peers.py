@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from benchmarks.apart import Apart
 from benchmarks.data_path import OneByOne, endless
 from benchmarks.loops import CLASSES, NORMALIZATION, library, rate
 from benchmarks.measure import Ratio, foreign_load, interleaved
@@ -62,13 +63,19 @@ def as_shipped(batches: Iterator[list[Tensor]]) -> Callable[[], None]:
     return block
 
 
+def peer() -> Callable[[], None]:
+    """The other loop with its own data, for a process of its own: this library's allocator settings are not its."""
+    data = OneByOne(random_splits(IMAGES, 1).train)
+    loader = DataLoader(data, batch_size=BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True)
+    return as_shipped(endless(loader))
+
+
 def runs() -> Iterator[Ratio]:
     """Online and stored teachers against that loop, then online at its precision."""
     engine = Engine.choose()
     data = random_splits(IMAGES, 1).train
     resident = Epochs(data, CropFlip(), BATCH, engine.device)
-    loader = DataLoader(OneByOne(data), batch_size=BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True)
-    other = as_shipped(endless(loader))
+    other = Apart(peer, threads=torch.get_num_threads(), tuned=False)
     network = build("resnet56", CLASSES, 3, seed=0)
     teacher = NetworkTeacher(network, NORMALIZATION, engine)
     exact = Engine.choose(str(engine.device), "fp32")
@@ -95,3 +102,4 @@ def runs() -> Iterator[Ratio]:
                     "theirs": rate([theirs for _, theirs in pairs], STEPS * BATCH),
                 },
             )
+    other.close()

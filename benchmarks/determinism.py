@@ -1,0 +1,39 @@
+"""P17: what it costs to let torch use deterministic algorithms alone. A CPU is deterministic anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from benchmarks.loops import library
+from benchmarks.measure import Ratio, foreign_load, interleaved
+from benchmarks.trainer_efficiency import random_splits
+from tutelage.data import CropFlip, Epochs
+from tutelage.engine import Engine
+from tutelage.methods.hinton import labels_only
+
+IMAGES, BATCH, STEPS, ROUNDS = 5_000, 128, 10, 11
+
+
+def runs() -> Iterator[Ratio]:
+    """Throughput with over throughput without."""
+    engine = Engine.choose()
+    data = Epochs(random_splits(IMAGES, 1).train, CropFlip(), BATCH, engine.device)
+    blocks = [library(engine, data, labels_only(), steps=STEPS) for _ in range(2)]
+
+    def strict() -> None:
+        torch.use_deterministic_algorithms(True)
+        try:
+            blocks[0]()
+        finally:
+            torch.use_deterministic_algorithms(False)
+
+    with foreign_load() as busy:
+        pairs = interleaved(strict, blocks[1], rounds=ROUNDS)
+    yield Ratio(
+        name="P17 deterministic algorithms alone / torch's default, images/s, ResNet-20",
+        rounds=[default / alone for alone, default in pairs],
+        goal=">= 0.95",
+        busy=busy[0],
+    )
