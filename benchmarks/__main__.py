@@ -11,6 +11,7 @@ from benchmarks import (
     data_path,
     determinism,
     feature_taps,
+    memory,
     peers,
     report,
     seeds,
@@ -37,6 +38,7 @@ ALL = {
         seeds,
         determinism,
         report,
+        memory,
     )
 }
 HEAD = "| ratio | median | 95 % interval | goal | verdict | rounds | notes |\n|---|---|---|---|---|---|---|"

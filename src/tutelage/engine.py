@@ -144,6 +144,13 @@ def keep_freed_memory() -> None:
         libc.mallopt(-2, 1 << 26)  # M_TOP_PAD
 
 
+def give_back_freed_memory() -> None:
+    """Return to the system what was freed and kept: after reading a set, whose copies would stay to the end."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def has_cuda() -> bool:
     """Whether there is a GPU that CUDA can use."""
     return torch.cuda.is_available()

@@ -14,6 +14,8 @@ from tutelage import functional
 from tutelage.data.dataset import Dataset
 from tutelage.data.views import CropFlip, Resident
 
+PIXELS_AT_ONCE = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Normalization:
@@ -37,7 +39,10 @@ class Normalization:
         mean, std = [], []
         values = torch.arange(256, dtype=torch.float64) / 255
         for channel in range(images.shape[1]):
-            shares = torch.bincount(images[:, channel].flatten(), minlength=256).double()
+            shares = torch.zeros(256, dtype=torch.float64)
+            # A part at a time: bincount makes eight bytes of each pixel.
+            for part in images[:, channel].split(max(1, PIXELS_AT_ONCE // images[0, 0].numel())):
+                shares += torch.bincount(part.flatten(), minlength=256)
             shares /= shares.sum()
             average = (shares * values).sum()
             mean.append(round(average.item(), 6))

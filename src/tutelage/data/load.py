@@ -12,6 +12,7 @@ from tutelage.data.folder import read_folder
 from tutelage.data.layouts import LAYOUTS
 from tutelage.data.npz import read_npz
 from tutelage.data.select import narrow, narrowed
+from tutelage.engine import give_back_freed_memory
 
 
 def names() -> tuple[str, ...]:
@@ -36,6 +37,12 @@ def load(data: Data, root: Path) -> Splits:
     >>> len(splits.train), len(splits.holdout), len(splits.test)
     (250, 50, 1497)
     """
+    splits = _load(data, root)
+    give_back_freed_memory()
+    return splits
+
+
+def _load(data: Data, root: Path) -> Splits:
     if data.name == "digits":
         return narrow(load_digits(data.train_size), None, data.holdout, data.test_size)
     if data.name in LAYOUTS:
