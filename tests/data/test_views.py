@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from tutelage.data import CropFlip, Normalization, Resident, batches, views
+from tutelage.data import CropFlip, Normalization, Resident, TurnedCropFlip, batches, views
 
 
 def one_by_one(image: Tensor, padding: int, dy: int, dx: int, mirrored: bool) -> Tensor:
@@ -44,3 +46,33 @@ def test_a_normalization_is_measured_in_parts_as_in_one(monkeypatch: pytest.Monk
     values = images.double() / 255
     assert whole.mean == pytest.approx(values.mean((0, 2, 3)).tolist(), abs=1e-6)
     assert whole.std == pytest.approx(values.std((0, 2, 3), correction=0).tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (7, 8)])
+def test_turning_is_that_of_pillow(size: tuple[int, int]) -> None:
+    turned = TurnedCropFlip(padding=2, degrees=20.0)
+    image = torch.randint(1, 256, (1, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    resident = Resident(image, turned)
+    for turns in (0, 9_000, views.TURNS // 2, 50_000, views.TURNS - 1):
+        number = turned.identity % turned.moves + turned.moves * turns
+        found = resident.cut(torch.tensor([0]), torch.tensor([number]))[0]
+        angle = 20.0 * (2 * turns / views.TURNS - 1)
+        expected = Image.fromarray(image[0].permute(1, 2, 0).numpy()).rotate(angle)
+        same = (found.permute(1, 2, 0).numpy() == np.asarray(expected)).all(-1)
+        assert same.mean() > 0.98, angle  # Pillow counts in 16.16 fixed point: a pixel on an edge may differ
+        if turns == views.TURNS // 2:
+            assert torch.equal(found, image[0])
+
+
+def test_turned_views_are_drawn_evenly_and_as_a_function() -> None:
+    turned, ids = TurnedCropFlip(degrees=15.0), torch.arange(20_000)
+    numbers = turned.draw(0, 3, ids)
+    assert torch.equal(numbers.flip(0), turned.draw(0, 3, ids.flip(0)))
+    assert not torch.equal(numbers, turned.draw(0, 4, ids))
+    assert 0 <= int(numbers.min()) <= int(numbers.max()) < turned.count
+    turns = torch.div(numbers, turned.moves, rounding_mode="floor").double() / views.TURNS
+    assert turns.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert turns.std().item() == pytest.approx(12**-0.5, abs=0.01)
+    assert torch.equal(numbers % turned.moves, CropFlip().draw(0, 3, ids))
+    with pytest.raises(ValueError, match="degrees must be above 0"):
+        TurnedCropFlip(degrees=0.0)

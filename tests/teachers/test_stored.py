@@ -9,14 +9,14 @@ import torch
 from tests.conftest import make_splits
 from torch import Tensor
 
-from tutelage.data import Batch, CropFlip, Epochs, Normalization
+from tutelage.data import Batch, CropFlip, Epochs, Normalization, TurnedCropFlip
 from tutelage.engine import Engine
 from tutelage.methods.hinton import distillation
 from tutelage.models.build import build
 from tutelage.objective import Prediction
 from tutelage.teachers import Committee, NetworkTeacher
 from tutelage.teachers.store import LogitStore
-from tutelage.teachers.stored import LEAST_ASKED, StoredTeacher, exact_dtype
+from tutelage.teachers.stored import LEAST_ASKED, Drawn, StoredTeacher, exact_dtype, rows_needed
 from tutelage.training import Schedule, Teacher, fit
 
 VIEWS = CropFlip(padding=1)
@@ -123,6 +123,7 @@ def test_a_committee_is_stored_too(tmp_path: Path) -> None:
             torch.testing.assert_close(stored(batch).logits, committee(batch).logits, rtol=0, atol=0)
 
 
+@pytest.mark.fault(35)
 def test_another_teacher_is_refused_even_under_the_same_description(tmp_path: Path) -> None:
     epochs = data()
     for dtype in (torch.float16, torch.float32):
@@ -133,6 +134,7 @@ def test_another_teacher_is_refused_even_under_the_same_description(tmp_path: Pa
             StoredTeacher(living(1), epochs, open_store(tmp_path, dtype))
 
 
+@pytest.mark.fault(35)
 def test_other_pixels_are_refused(tmp_path: Path) -> None:
     epochs = data()
     with open_store(tmp_path) as store:
@@ -153,6 +155,7 @@ def test_a_spot_check_draws_nothing_from_the_training(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.fault(35)
 def test_a_store_of_another_size(tmp_path: Path) -> None:
     small = LogitStore(tmp_path, {}, size=7, num_classes=4)
     with pytest.raises(ValueError, match="80 images in 18 views do not fit a store of 7 rows"):
@@ -163,3 +166,54 @@ def test_a_network_in_bfloat16_is_kept_exactly_in_two_bytes() -> None:
     batch = next(data().batches(0, 0))
     assert exact_dtype(living(precision="bf16")(batch).logits) is torch.bfloat16
     assert exact_dtype(living(precision="fp32")(batch).logits) is torch.float32
+
+
+TURNED = TurnedCropFlip(padding=1, degrees=10.0)
+
+
+def turned_data() -> Epochs:
+    return Epochs(make_splits(size=IMAGES).train, TURNED, 40, torch.device("cpu"))
+
+
+def taught_on_turned(teacher: Teacher, epochs: Epochs, seed: int = 3) -> list[Tensor]:
+    network = build("resnet8", 4, 1, seed=9)
+    engine = Engine.choose("cpu", "fp32", 1)
+    normalization = Normalization((0.4,), (0.3,))
+    for _ in fit(
+        network,
+        epochs,
+        distillation(),
+        SCHEDULE,
+        normalization=normalization,
+        seed=seed,
+        engine=engine,
+        teacher=teacher,
+    ):
+        pass
+    return [value.clone() for value in network.state_dict().values()]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_views_that_are_not_seen_again_are_kept_by_epoch(tmp_path: Path, ahead: bool) -> None:
+    expected = taught_on_turned(living(), turned_data())
+    drawn = Drawn(seed=3, epochs=SCHEDULE.epochs)
+    for filled in (False, True):
+        teacher, epochs = Counted(living()), turned_data()
+        size = rows_needed(epochs, drawn)
+        assert size == IMAGES * SCHEDULE.epochs
+        with LogitStore(tmp_path, {"seed": 3}, size=size, num_classes=4, dtype=torch.float32) as store:
+            stored = StoredTeacher(teacher, epochs, store, drawn=drawn, ahead=ahead)
+            found = taught_on_turned(stored, epochs)
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+        assert len(teacher.asked) == (1 if filled else SCHEDULE.epochs * 2)  # filled: the spot check alone
+
+
+def test_the_views_of_another_seed_or_epoch_are_refused(tmp_path: Path) -> None:
+    epochs, drawn = turned_data(), Drawn(seed=3, epochs=SCHEDULE.epochs)
+    store = LogitStore(tmp_path, {"seed": 3}, size=rows_needed(epochs, drawn), num_classes=4, dtype=torch.float32)
+    with pytest.raises(ValueError, match="not the views of epoch 0"):
+        taught_on_turned(StoredTeacher(living(), epochs, store, drawn=drawn), epochs, seed=4)
+    stored = StoredTeacher(living(), epochs, store, drawn=drawn)
+    stored.begin(epochs.plan(3, 1))
+    with pytest.raises(ValueError, match="not the views of epoch 1"):
+        stored(next(epochs.batches(3, 2)))

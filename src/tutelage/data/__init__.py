@@ -2,6 +2,17 @@
 
 from tutelage.data.batches import Batch, Epochs, Normalization
 from tutelage.data.dataset import Data, Dataset, Facts, Splits
-from tutelage.data.views import CropFlip, Resident
+from tutelage.data.views import CropFlip, Resident, TurnedCropFlip
 
-__all__ = ["Batch", "CropFlip", "Data", "Dataset", "Epochs", "Facts", "Normalization", "Resident", "Splits"]
+__all__ = [
+    "Batch",
+    "CropFlip",
+    "Data",
+    "Dataset",
+    "Epochs",
+    "Facts",
+    "Normalization",
+    "Resident",
+    "Splits",
+    "TurnedCropFlip",
+]

@@ -97,9 +97,15 @@ class Batch:
 class Plan(NamedTuple):
     """What an epoch shows, in order: rows of the training set, in which views, under which keys; int64 ``[N]``."""
 
+    epoch: int
     rows: Tensor
     views: Tensor
     keys: Tensor
+
+    def part(self, start: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows, views and keys of some of it."""
+        which = slice(start, start + count)
+        return self.rows[which], self.views[which], self.keys[which]
 
 
 class Epochs:
@@ -124,7 +130,7 @@ class Epochs:
         """What an epoch will show: order ``f(seed, epoch)``; views and keys ``f(seed, epoch, sample id)``."""
         rows = functional.permutation(len(self.labels), seed, 0, epoch).to(self.labels.device)
         ids = self.ids[rows]
-        return Plan(rows, self.views.draw(seed, epoch, ids), functional.hash_ints(seed, 1, epoch, ids))
+        return Plan(epoch, rows, self.views.draw(seed, epoch, ids), functional.hash_ints(seed, 1, epoch, ids))
 
     def batch(self, rows: Tensor, views: Tensor, keys: Tensor) -> Batch:
         """Cut the given views of the given rows."""
@@ -141,4 +147,4 @@ class Epochs:
         """The batches of one epoch, from batch ``start`` on."""
         plan = self.plan(seed, epoch)
         for begin in range(start * self.batch_size, len(plan.rows), self.batch_size):
-            yield self.batch(*(each[begin : begin + self.batch_size] for each in plan))
+            yield self.batch(*plan.part(begin, self.batch_size))

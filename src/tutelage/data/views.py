@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +46,11 @@ class CropFlip:
         centre = self.padding * self.shifts + self.padding
         return centre * (2 if self.flip else 1)
 
+    @property
+    def each_seen_again(self) -> bool:
+        """Whether a training looks at the same view of an image more than once."""
+        return True
+
     def draw(self, seed: int, epoch: int, ids: Tensor) -> Tensor:
         """Draw a view for each sample, a pure function of (seed, epoch, sample id): int64 ``[B]``.
 
@@ -59,6 +65,80 @@ class CropFlip:
         mirrored = views % 2 == 1 if self.flip else None
         crops = views // 2 if self.flip else views
         return crops // self.shifts, crops % self.shifts, mirrored
+
+    def after(self, pixels: Tensor, views: Tensor) -> Tensor:
+        """What else a view does to pixels ``[B, H, W, C]`` once they are cut: nothing."""
+        return pixels
+
+
+TURNS = 1 << 16
+"""The angles that a rotation is drawn from: too many for any image to be seen at the same one twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnedCropFlip(CropFlip):
+    """Crop and mirror, then turn about the middle by up to ``degrees`` either way; what comes from outside is black.
+
+    Formula: the angle is ``degrees (2 t / 65536 - 1)``, ``t`` even from 0 to 65535; each pixel takes the nearest one.
+    The number of a view is ``t`` times the number of crops and mirrors, plus the number of the crop and mirror.
+
+    >>> TurnedCropFlip(degrees=15.0).each_seen_again
+    False
+
+    Source: the official code of arXiv 1909.11723 turns by up to 15 degrees.
+    """
+
+    degrees: float = 15.0
+
+    def __post_init__(self) -> None:
+        CropFlip.__post_init__(self)
+        if not 0.0 < self.degrees <= 180.0:
+            raise ValueError(f"degrees must be above 0 and at most 180, not {self.degrees}")
+
+    @property
+    def moves(self) -> int:
+        """The number of crops and mirrors."""
+        return CropFlip(padding=self.padding, flip=self.flip).count
+
+    @property
+    def count(self) -> int:
+        """The number of views of an image."""
+        return self.moves * TURNS
+
+    @property
+    def identity(self) -> int:
+        """The view that moves nothing."""
+        return CropFlip(padding=self.padding, flip=self.flip).identity + self.moves * (TURNS // 2)
+
+    @property
+    def each_seen_again(self) -> bool:
+        """Whether a training looks at the same view of an image more than once."""
+        return False
+
+    def draw(self, seed: int, epoch: int, ids: Tensor) -> Tensor:
+        """Draw a view for each sample, a pure function of (seed, epoch, sample id): int64 ``[B]``."""
+        turns = (functional.uniform(seed, 4, epoch, ids) * TURNS).long()
+        moves = CropFlip(padding=self.padding, flip=self.flip).draw(seed, epoch, ids)
+        return moves + self.moves * turns
+
+    def split(self, views: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Take the crop and mirror of view numbers apart."""
+        return CropFlip(padding=self.padding, flip=self.flip).split(views % self.moves)
+
+    def after(self, pixels: Tensor, views: Tensor) -> Tensor:
+        """Turn uint8 pixels ``[B, H, W, C]``, each by its view's angle."""
+        turns = torch.div(views, self.moves, rounding_mode="floor")
+        angles = (turns.double() * (2 / TURNS) - 1) * (self.degrees * math.pi / 180)
+        cos, sin = angles.cos()[:, None, None], angles.sin()[:, None, None]
+        batch, height, width, channels = pixels.shape
+        y = torch.arange(height, device=pixels.device)[:, None] + 0.5 - height / 2
+        x = torch.arange(width, device=pixels.device)[None, :] + 0.5 - width / 2
+        from_x = (cos * x - sin * y + width / 2).floor().long()
+        from_y = (sin * x + cos * y + height / 2).floor().long()
+        inside = (from_x >= 0) & (from_x < width) & (from_y >= 0) & (from_y < height)
+        places = torch.where(inside, from_y * width + from_x, 0).view(batch, -1, 1).expand(-1, -1, channels)
+        turned = pixels.reshape(batch, -1, channels).gather(1, places).view_as(pixels)
+        return turned * inside[..., None]
 
 
 AHEAD_BYTES = 1 << 30
@@ -112,4 +192,4 @@ class Resident:
             pixels = self._all_crops(self._plain[rows])[torch.arange(len(rows), device=rows.device), dy, dx]
         if mirrored is not None:
             pixels = torch.where(mirrored[:, None, None, None], pixels.flip(2), pixels)
-        return pixels.permute(0, 3, 1, 2)
+        return self.views.after(pixels, views).permute(0, 3, 1, 2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tutelage.config import data_folder, unknown
-from tutelage.data import CropFlip, Data, Facts
+from tutelage.data import CropFlip, Data, Facts, TurnedCropFlip
 from tutelage.data.load import facts
 from tutelage.lineage import Generation, Lineage
 from tutelage.methods.hinton import labels_only
@@ -30,6 +30,7 @@ class Setting:
         epochs: How often each training image is seen; 200 for the digits and 164 otherwise by default.
         batch_size: Images a step; 64 for the digits and 128 otherwise by default.
         lr: The highest learning rate; 0.1 by default.
+        rotation: Turn training images by up to so many degrees either way; not at all by default.
         holdout: How many training images to set aside as a validation set.
         test_size: How many test images to keep; all by default, and what any result should be measured on.
     """
@@ -40,6 +41,7 @@ class Setting:
     epochs: int | None = None
     batch_size: int | None = None
     lr: float | None = None
+    rotation: float = 0.0
     holdout: int = 0
     test_size: int | None = None
 
@@ -54,6 +56,8 @@ class Setting:
     def views(self) -> CropFlip:
         """How training images are moved."""
         found = self.facts()
+        if self.rotation:
+            return TurnedCropFlip(padding=found.padding, flip=found.flip, degrees=self.rotation)
         return CropFlip(padding=found.padding, flip=found.flip)
 
     def network(self, chosen: str | None = None, larger: bool = False) -> str:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,18 +15,33 @@ from tutelage.data.batches import Batch, Epochs, Plan
 from tutelage.objective import Prediction
 from tutelage.teachers.store import LogitStore
 
-__all__ = ["StoredTeacher", "exact_dtype", "pays"]
+__all__ = ["Drawn", "StoredTeacher", "exact_dtype", "pays", "rows_needed"]
 
 LEAST_ASKED = 32
 """In smaller batches some networks answer differently in the last bit (docs/decisions/0005)."""
 
 
+class Drawn(NamedTuple):
+    """Who drew views that are not seen again: the seed of a training, and how many epochs it has."""
+
+    seed: int
+    epochs: int
+
+
+def rows_needed(data: Epochs, drawn: Drawn | None = None) -> int:
+    """How many rows a store has for a training set: one a view of an image, or one an image and epoch."""
+    assert data.views.each_seen_again == (drawn is None)
+    return len(data.images) * (data.views.count if drawn is None else drawn.epochs)
+
+
 class StoredTeacher:
     """A teacher's logits out of a store; the teacher itself is asked for the rows that are missing, and only those.
 
-    The key of a row is ``row of the training set * number of views + view``. The answers do not depend on what the
-    store already holds, as far as the teacher's answer for a view does not depend on the rest of its batch: rows
-    that have just been computed come back as they will be read later. Features are not stored.
+    The key of a row is ``row of the training set * number of views + view`` where views are seen again; else it is
+    ``epoch * number of images + row``, and the store is for the views that one seed draws (``drawn``: that seed and
+    the number of epochs). The answers do not depend on what the store already holds, as far as the teacher's answer
+    for a view does not depend on the rest of its batch: rows that have just been computed come back as they will be
+    read later. Features are not stored.
 
     With ``ahead``, the default on a GPU, an epoch's answers are brought to the device by :meth:`begin`.
     On opening, ``spot_checks`` random stored rows are compared with the living teacher.
@@ -41,36 +57,54 @@ class StoredTeacher:
         *,
         spot_checks: int = LEAST_ASKED,
         ahead: bool | None = None,
+        drawn: Drawn | None = None,
     ) -> None:
         ahead = data.labels.device.type != "cpu" if ahead is None else ahead
-        self.teacher, self.store, self.data, self.views = teacher, store, data, data.views.count
-        if store.size != len(data.images) * self.views:
-            raise ValueError(
-                f"{len(data.images)} images in {self.views} views do not fit a store of {store.size} rows"
-            )
+        self.teacher, self.store, self.data, self.drawn, self.epoch = teacher, store, data, drawn, 0
+        if store.size != rows_needed(data, drawn):
+            each = f"{data.views.count} views" if drawn is None else f"{drawn.epochs} epochs"
+            raise ValueError(f"{len(data.images)} images in {each} do not fit a store of {store.size} rows")
         self._check(spot_checks)
         # On a GPU an epoch's answers come before the epoch: a step that asks the host could not be recorded.
         self.told = torch.zeros((len(data.images), store.num_classes), device=data.labels.device) if ahead else None
 
     def begin(self, plan: Plan) -> None:
-        """Bring an epoch's answers to the device, so that no step of it waits for the host."""
+        """Bring an epoch's answers to the device, where no step of it shall wait for the host."""
+        self.epoch = plan.epoch
         if self.told is None:
             return
         for start in range(0, len(plan.rows), self.data.batch_size):
-            part = Plan(*(each[start : start + self.data.batch_size] for each in plan))
-            self.told[part.rows] = self._answers(part, partial(self.data.batch, *part)).to(self.told.device)
+            rows, views, keys = plan.part(start, self.data.batch_size)
+            answers = self._answers(rows, views, partial(self.data.batch, rows, views, keys))
+            self.told[rows] = answers.to(self.told.device)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Prediction:
         """The logits of a batch, float32 ``[B, K]``; no features."""
         if self.told is not None:
             return Prediction(self.told[batch.rows], {})
-        part = Plan(batch.rows, batch.views, batch.keys)
-        return Prediction(self._answers(part, lambda: batch).to(batch.pixels.device), {})
+        return Prediction(self._answers(batch.rows, batch.views, lambda: batch).to(batch.pixels.device), {})
+
+    def _filed(self, rows: Tensor, views: Tensor) -> Tensor:
+        """Under which keys the answers for views of rows are kept."""
+        if self.drawn is None:
+            return (rows * self.data.views.count + views).cpu()
+        if not torch.equal(views, self.data.views.draw(self.drawn.seed, self.epoch, self.data.ids[rows])):
+            raise ValueError(f"these are not the views of epoch {self.epoch}: tell this teacher of each with begin")
+        return (self.epoch * len(self.data.images) + rows).cpu()
+
+    def _found(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows and views of keys."""
+        keys = keys.to(self.data.labels.device)
+        if self.drawn is None:
+            return keys // self.data.views.count, keys % self.data.views.count
+        rows, seed = keys % len(self.data.images), self.drawn.seed
+        pairs = zip((keys // len(self.data.images)).tolist(), self.data.ids[rows].split(1), strict=True)
+        return rows, torch.cat([self.data.views.draw(seed, epoch, sample) for epoch, sample in pairs])
 
     @torch.no_grad()
-    def _answers(self, part: Plan, cut: Callable[[], Batch]) -> Tensor:
-        keys = (part.rows * self.views + part.views).cpu()
+    def _answers(self, rows: Tensor, views: Tensor, cut: Callable[[], Batch]) -> Tensor:
+        keys = self._filed(rows, views)
         logits, known = self.store.read(keys)
         if not known.all():
             # Enough rows at once, the missing ones first.
@@ -91,18 +125,17 @@ class StoredTeacher:
         chance.seed()
         keys = known[torch.randint(len(known), (max(count, LEAST_ASKED),), generator=chance)]
         stored, _ = self.store.read(keys)
-        rows = (keys // self.views).to(self.data.labels.device)
-        views = (keys % self.views).to(rows.device)
+        rows, views = self._found(keys)
         told = self.teacher(self.data.batch(rows, views, torch.zeros_like(rows))).logits.float().cpu()
         # Teachers that compute in bfloat16 may differ by some of its last bits from machine to machine.
         share = 2.0**-5 if exact_dtype(told) is torch.bfloat16 else 2.0**-10
         apart = (stored - told).abs().amax(1) / told.abs().amax(1).clamp_min(1e-6)
         if not bool((apart <= share).all()):
             worst = int(apart.nan_to_num(torch.inf).argmax())
-            row, view = int(keys[worst]) // self.views, int(keys[worst]) % self.views
+            where = f"image {int(rows[worst])} in view {int(views[worst])}"
             raise ValueError(
-                f"the stored logits in {self.store.folder} are not this teacher's: for image {row} in view {view} "
-                f"they differ by {float(apart[worst]):.2g} of the largest, {share:.2g} is allowed. Delete that folder"
+                f"the stored logits in {self.store.folder} are not this teacher's: for {where} they differ by "
+                f"{float(apart[worst]):.2g} of the largest, {share:.2g} is allowed. Delete that folder"
             )
 
 
