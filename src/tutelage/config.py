@@ -8,6 +8,7 @@ offers the value, so moving a class between the files of a floor changes no conf
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -15,28 +16,18 @@ import inspect
 import json
 import os
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, get_type_hints
+
+from tutelage.outside import checked
+from tutelage.outside import load_function as load_function
+from tutelage.outside import unknown as unknown
 
 type_key = "is"
 _ROOT = "tutelage"
-
-
-def unknown(kind: str, given: str, choices: Iterable[str], hint: str = "") -> ValueError:
-    """Build the error for a name that does not exist, with the nearest names that do.
-
-    >>> print(unknown("model", "resnet21", ["resnet20", "resnet32", "densenet_bc_100_12"]))
-    unknown model 'resnet21': did you mean resnet32 or resnet20?
-    >>> print(unknown("recipe", "zzz", ["tolerant", "baseline"]))
-    unknown recipe 'zzz': choose from baseline, tolerant
-    """
-    names = sorted(choices)
-    near = get_close_matches(given, names, n=3, cutoff=0.5)
-    advice = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
-    return ValueError(f"unknown {kind} {given!r}: {advice}{'; ' + hint if hint else ''}")
+_FUNCTIONS = ("functional", "objective", "methods")  # the floors whose functions a configuration may name
 
 
 def name_of(value: type | FunctionType) -> str:
@@ -80,9 +71,12 @@ def find(name: str, allow: tuple[str, ...] = ()) -> Any:
         )
     home = importlib.import_module(f"{_ROOT}.{module}" if ours else module)
     try:
-        return getattr(home, attribute)
+        found = getattr(home, attribute)
     except AttributeError:
         raise unknown(f"name in {module}", attribute, [n for n in dir(home) if n[0] != "_"]) from None
+    if ours and not str(getattr(found, "__module__", "")).startswith(f"{_ROOT}."):
+        raise ValueError(f"{name!r} is not {_ROOT}'s own")  # what a module of ours imports, such as shutil
+    return found
 
 
 def to_json(value: Any) -> Any:
@@ -140,22 +134,38 @@ def from_json(value: Any, allow: tuple[str, ...] = (), path: str = "$") -> Any:
     try:
         if "function" in value:
             function = find(value["function"], allow)
+            home = value["function"].partition(":")[0]
+            if home.split(".")[0] not in _FUNCTIONS and home not in allow:
+                raise ValueError(f"{value['function']} is no function of {', '.join(_FUNCTIONS)}")
             if not isinstance(function, FunctionType):
                 raise ValueError(f"{value['function']} is not a function")
+            if len(value) > 1:
+                raise ValueError(f"a function has no fields, such as {sorted(value.keys() - {'function'})[0]!r}")
             return function
         kind = find(value[type_key], allow)
         if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
             raise ValueError(f"{value[type_key]} is not a value that a configuration can hold")
-        known = {f.name for f in dataclasses.fields(kind)}
-        for key in value.keys() - known - {type_key}:
+        known = _kinds(kind)
+        for key in sorted(value.keys() - known.keys() - {type_key}):
             raise unknown(f"field of {value[type_key]}", key, known)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    fields = {k: from_json(item, allow, f"{path}.{k}") for k, item in value.items() if k != type_key}
+    fields = {
+        k: checked(from_json(item, allow, f"{path}.{k}"), known[k], f"{path}.{k}")
+        for k, item in value.items()
+        if k != type_key
+    }
     try:
         return kind(**fields)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+@functools.cache
+def _kinds(kind: type) -> dict[str, Any]:
+    """The fields of a dataclass, and what each is declared to be."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def digest(value: Any) -> str:
@@ -178,37 +188,6 @@ def _whole(tree: Any) -> Any:
         case dict():
             return {key: _whole(item) for key, item in tree.items()}
     return tree
-
-
-def load_function(target: str) -> Callable[..., Any]:
-    """Import the function a user named as ``package.module:function`` or ``path/to/file.py:function``.
-
-    Errors: ``ValueError`` that says which half was not found.
-
-    >>> load_function("math:sqrt")(9.0)
-    3.0
-    """
-    place, _, name = target.rpartition(":")
-    if not place:
-        raise ValueError(f"{target!r} names no function: write package.module:function or path/to/file.py:function")
-    if place.endswith(".py"):
-        if not Path(place).is_file():
-            raise ValueError(f"no file {place!r} (from {target!r})")
-        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    else:
-        try:
-            module = importlib.import_module(place)
-        except (ModuleNotFoundError, TypeError) as error:  # TypeError for a relative name
-            raise ValueError(f"no module {place!r} (from {target!r}): {error}") from None
-    function = getattr(module, name, None)
-    if not callable(function):
-        callables = [n for n, v in vars(module).items() if callable(v) and n[0] != "_"]
-        raise unknown(f"function in {place}", name, callables)
-    return function  # type: ignore[no-any-return]  # a user's function: nothing is known of it
 
 
 def functions_returning(package: str, kind: type) -> dict[str, Callable[..., Any]]:

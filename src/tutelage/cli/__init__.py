@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
+
+from tutelage.cli.signals import leave_when_asked
 
 DONE, FAILED, MISTAKE, STOPPED = 0, 1, 2, 75
 
@@ -12,9 +16,14 @@ DONE, FAILED, MISTAKE, STOPPED = 0, 1, 2, 75
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and leave with its exit code.
 
-    0 done, 2 a mistake in the request, 75 stopped and resumable, 1 anything else.
+    0 done, 2 a mistake in the request, 75 stopped and resumable, 1 anything else. SIGTERM and Ctrl-C end any command
+    with 75: a training saves itself first, a second signal does not wait for that (143, 130). So does a signal in the
+    first moments, before Python has come to this line.
     """
-    sys.exit(command(list(sys.argv[1:] if argv is None else argv)))
+    leave_when_asked(STOPPED, "tutelage: stopped; the same command continues from there\n")
+    code = command(list(sys.argv[1:] if argv is None else argv))
+    leave_when_asked(code)
+    sys.exit(code)
 
 
 def command(argv: list[str]) -> int:
@@ -24,7 +33,9 @@ def command(argv: list[str]) -> int:
     from tutelage.cli.app import dispatch
 
     try:
-        return dispatch(argv)
+        code = dispatch(argv)
+        sys.stdout.flush()
+        return code
     except CycloptsError as error:
         return _complain(str(error), MISTAKE)
     except (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
@@ -32,15 +43,32 @@ def command(argv: list[str]) -> int:
             raise
         return _complain(str(error), MISTAKE)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go()
         return DONE
+    except MemoryError as error:
+        return _complain(f"out of memory: {error}" if str(error) else "out of memory", FAILED)
     except (OSError, RuntimeError, ArithmeticError) as error:
         if os.environ.get("TUTELAGE_TRACEBACK"):
             raise
-        return _complain(str(error), FAILED)
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            return _complain(f"{str(error.filename)[:80]}... is too long for a path", MISTAKE)
+        nameless = isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None
+        return _complain("no space left where the output goes" if nameless else str(error), FAILED)
 
 
 def _complain(text: str, code: int) -> int:
-    line = " ".join(text.split()) or "unknown error"
-    print(f"tutelage: {line}", file=sys.stderr)
+    from tutelage.outside import printable
+
+    line = printable(" ".join(text.split())) or "unknown error"
+    with contextlib.suppress(OSError):
+        print(f"tutelage: {line}", file=sys.stderr, flush=True)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _let_go()
     return code
+
+
+def _let_go() -> None:
+    """Leave what cannot be printed: Python would try again at its end, and say so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

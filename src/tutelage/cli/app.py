@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from tutelage.cli import take_away
 from tutelage.cli.datasets import data_app
 from tutelage.cli.diagnose import diagnose
 from tutelage.cli.experiments import Asked, announced, listing
 from tutelage.cli.report import report
+from tutelage.cli.signals import signals_restored
 from tutelage.cli.study import AS_USUAL, ComparisonOptions, Flat, show_comparison, study, study_command
 from tutelage.cli.transfer import transfer
 from tutelage.config import runs_folder
@@ -50,6 +49,9 @@ class RunOptions:
         watch_test: Measure the test set after each epoch too; nothing is chosen by it, and the table says so.
         meter: Record each term's share of the gradient's norm once an epoch.
         threads: Threads a process; by default the cores are divided among the seeds that run side by side.
+        side_by_side: Seeds at once, each in a process of its own; by default one a core, or one on a GPU.
+        strict: Refuse to continue a training with other threads, another torch, device, processor or precision than
+            it had so far, or on other images; else that is said, and noted in the model.
         teacher_store: Keep a teacher's logits on disk and read them again, bit for bit; auto does where that pays.
             Up to 1.6 GB a teacher for CIFAR-100, in the folder of runs.
         track: Who is told each epoch's measures: tensorboard, mlflow, wandb, several of them, or none; by default
@@ -61,6 +63,8 @@ class RunOptions:
     device: str = "auto"
     precision: Precision = "auto"
     threads: int | None = None
+    side_by_side: int | None = None
+    strict: bool = False
     watch_test: bool = False
     meter: bool = False
     teacher_store: Literal["off", "on", "auto"] = "off"
@@ -109,7 +113,13 @@ def _run_lineage(lineage: Any, options: RunOptions) -> int:
     from tutelage.study import Machine, Study
 
     machine = Machine.divided(
-        len(options.seeds), options.device, options.precision, options.threads, options.teacher_store
+        len(options.seeds),
+        options.device,
+        options.precision,
+        options.threads,
+        options.teacher_store,
+        options.strict,
+        options.side_by_side,
     )
     study = Study(lineages=(lineage,), seeds=options.seeds, watch_test=options.watch_test, meter=options.meter)
     return _study(Asked(study=study, track=options.track), options.runs or runs_folder(), machine)
@@ -119,45 +129,33 @@ def _study(
     asked: Asked, runs: Path, machine: Any, command: str = "", comparison: ComparisonOptions = AS_USUAL
 ) -> int:
     from tutelage.cli import DONE, FAILED, STOPPED
-    from tutelage.cli.progress import follow
+    from tutelage.cli.progress import follow, heard, say
     from tutelage.engine import keep_freed_memory
     from tutelage.lineage import Stopped
-    from tutelage.study import run
+    from tutelage.study import run, studies
     from tutelage.track import chosen, tracked
 
     trackers = chosen(asked.track)
     keep_freed_memory()
-    study, stop = asked.study, _stop_flag()
-    events = run(study, runs=runs, machine=machine, should_stop=stop, command=command, experiment=asked.experiment)
-    try:
-        failed = follow(announced(tracked(events, study, trackers, runs), asked.note), study, machine)
-    except Stopped as stopped:
-        print(f"{stopped}; the same command continues from there", file=sys.stderr)
-        return STOPPED
-    show(study.name, comparison=comparison, runs=runs)
+    study = asked.study
+    with signals_restored() as stop:
+        events = run(
+            study, runs=runs, machine=machine, should_stop=stop, command=command, experiment=asked.experiment
+        )
+        told = announced(tracked(heard(events, stop), study, trackers, runs, say), asked.note, say)
+        try:
+            failed = follow(told, study, machine)
+        except Stopped as stopped:
+            say(f"{stopped}; the same command continues from there")
+            return STOPPED
+    if failed and study.name not in studies(runs):
+        return FAILED  # the folder is gone, and that has been said
+    show(study.name, comparison=comparison, trust=True, runs=runs)
     return FAILED if failed else DONE
 
 
-def _stop_flag() -> Any:
-    """A function that says whether SIGTERM or Ctrl-C came; a second one ends the process at once."""
-    count = 0
-
-    def ask(number: int, _: object) -> None:
-        nonlocal count
-        count += 1
-        if count > 1:
-            if sys.stderr.isatty():
-                sys.stderr.write("\x1b[?25h")  # the cursor, which the live view hides
-                sys.stderr.flush()
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
-    return lambda: count > 0
-
-
 def _explain_lineage(lineage: Any, options: ExplainOptions) -> int:
+    from tutelage.cli.out import say
     from tutelage.config import data_folder
     from tutelage.data.load import facts, load
     from tutelage.report import explanation
@@ -172,7 +170,7 @@ def _explain_lineage(lineage: Any, options: ExplainOptions) -> int:
         models = models_of(lineage, options.seed, splits.fingerprint, engine.precision, options.runs or runs_folder())
         classroom = Classroom(lineage, models, options.seed, splits, engine)
         shares = [classroom.first_shares(place) for place in range(len(models))]
-    print(explanation(lineage, facts(lineage.data, data_folder()), shares))
+    say(*explanation(lineage, facts(lineage.data, data_folder()), shares).split("\n"))
     if shares:
         print("shares are norms of the terms' gradients at the first step; untrained teachers answer as they are")
     return 0
@@ -206,6 +204,7 @@ def list_things(what: Things | None = None, /, *, runs: Path | None = None) -> i
     """
     from tutelage import methods, recipes
     from tutelage.cli.options import summary
+    from tutelage.cli.out import say
     from tutelage.data.load import names as data_names
     from tutelage.models.build import names as model_names
     from tutelage.study import studies
@@ -227,7 +226,7 @@ def list_things(what: Things | None = None, /, *, runs: Path | None = None) -> i
                 print(f"  {name:<28} {summary(function)}")
         else:
             for name in plain[kind]():
-                print(f"  {name}")
+                say(f"  {name}")
     return 0
 
 
@@ -237,23 +236,25 @@ def show(
     /,
     *,
     comparison: Annotated[ComparisonOptions, Flat] = AS_USUAL,
+    trust: Annotated[bool, Parameter(negative=())] = False,
     runs: Path | None = None,
 ) -> int:
     """Print the table of a run again, and how its arms compare; of one that is still running, what is finished.
 
     Args:
         run: A name from `tutelage list runs`.
+        trust: Import the code of a network from outside tutelage where the run cannot be told apart without.
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
     """
-    from rich.console import Console
-
-    from tutelage.report import table
+    from tutelage.cli.out import draw, say
+    from tutelage.report import continued, table
     from tutelage.study import load_results
 
     folder = runs or runs_folder()
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    results = load_results(run, folder)
-    console.print(table(results))
+    results = load_results(run, folder, trust=trust)
+    draw(table(results))
     show_comparison(results, comparison)
-    print(f"models and predictions: {folder / 'models'}\nthis run: {folder / 'studies' / run}")
+    for line in continued(results):
+        say(line)
+    say(f"models and predictions: {folder / 'models'}", f"this run: {folder / 'studies' / run}")
     return 0

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from tutelage.cli.out import say
+
 data_app = App(name="data", help="Datasets on disk.")
 
 Archive = Annotated[Path, Parameter(help="The official archive, or the folder it unpacks to.")]
@@ -22,7 +24,7 @@ def data_import(name: str, archive: Archive, /) -> int:
     from tutelage.config import data_folder
     from tutelage.data.cifar import import_archive
 
-    print(f"{name} is stored in {import_archive(name, archive, data_folder())}")
+    say(f"{name} is stored in {import_archive(name, archive, data_folder())}")
     return 0
 
 
@@ -36,7 +38,7 @@ def data_get(name: str, /) -> int:
     from tutelage.config import data_folder
     from tutelage.data.cifar import download
 
-    print(f"{name} is stored in {download(name, data_folder())}")
+    say(f"{name} is stored in {download(name, data_folder())}")
     return 0
 
 
@@ -50,5 +52,5 @@ def data_check(name: str, /) -> int:
     from tutelage.config import data_folder
     from tutelage.data.cifar import check
 
-    print(check(name, data_folder()))
+    say(check(name, data_folder()))
     return 0

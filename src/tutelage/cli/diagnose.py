@@ -57,10 +57,7 @@ def diagnose(
         csv: Write the numbers behind the tables here, with all digits.
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
     """
-    from rich.console import Console
-
-    from tutelage import storage
-    from tutelage.cli import STOPPED
+    from tutelage.cli.out import draw, written
     from tutelage.engine import keep_freed_memory
     from tutelage.report.diagnostics import NEED_LABELS, NEED_LOGITS, PARTS, diagnostics
     from tutelage.report.ensembles import find_ensembles
@@ -85,14 +82,9 @@ def diagnose(
         except ValueError as error:
             rest = [part for part in PARTS if part not in NEED_LABELS]
             raise ValueError(f"{error}; without images there is --only {' '.join(rest)}") from None
-        except KeyboardInterrupt:
-            print("stopped; the same command continues from there", file=sys.stderr)
-            return STOPPED
     sheets = diagnostics(results, only=wanted, seed=seed, ensemble=ensemble)
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     for sheet in sheets:
-        console.print(sheet_table(sheet))
-        console.print()
+        draw(sheet_table(sheet), "")
     asked = [*(["--only", *only] if only else []), *(["--seed", str(seed)] if seed is not None else [])]
     command = shlex.join(["tutelage", "diagnose", run, *asked, *(w for e in ensemble for w in ("--ensemble", e))])
     for path, text in (
@@ -100,8 +92,7 @@ def diagnose(
         (csv, sheets_csv(sheets)),
     ):
         if path is not None:
-            storage.write_bytes(path, text.encode())
-            print(f"written: {path}")
+            written(path, text)
     return 0
 
 

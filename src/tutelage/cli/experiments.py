@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,11 +44,11 @@ def part_of(name: str, scale: float, until: int | None, arms: Sequence[str]) -> 
     return Asked(study=study, experiment=name, note=f"{name}: {', '.join(changed)}" if changed else "")
 
 
-def announced(events: Iterator[Event], note: str) -> Iterator[Event]:
+def announced(events: Iterator[Event], note: str, say: Callable[[str], None]) -> Iterator[Event]:
     """The events, with a note before the first of them: of a request that failed nothing is said."""
     for number, event in enumerate(events):
         if number == 0 and note:
-            print(note, file=sys.stderr, flush=True)
+            say(note)
         yield event
 
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator
 
+from tutelage.cli.out import lines
+from tutelage.cli.signals import Flag
 from tutelage.study import Event, Machine, Study
+
+
+def say(text: str) -> None:
+    """Print a line to standard error; a training does not end because nobody can read how it goes."""
+    with contextlib.suppress(OSError):
+        print(lines(text), file=sys.stderr, flush=True)
+
+
+def heard(events: Iterator[Event], stop: Flag) -> Iterator[Event]:
+    """The events; before the first one there is nothing to save, from then on a signal waits for that."""
+    for event in events:
+        if not stop.listening:
+            stop.listen()
+        yield event
 
 
 def follow(events: Iterator[Event], study: Study, machine: Machine) -> int:
     """Show a study's events; returns the number of seeds that failed."""
     first = next(events, None)  # whatever is wrong with the request is raised here, before a word is said
-    print(f"{study.name}: {machine.describe(len(study.seeds))}", file=sys.stderr, flush=True)
+    say(f"{study.name}: {machine.describe(len(study.seeds))}")
     events = itertools.chain([] if first is None else [first], events)
     # A terminal that cannot move its cursor gets lines too.
     live = sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
@@ -30,7 +47,8 @@ def _said(event: Event, study: Study) -> str | None:
     if event.phase in ("kept", "finished"):
         how = "found trained" if event.phase == "kept" else f"trained in {event.seconds:.1f} s"
         assert event.top1 is not None
-        return f"{where}, {event.generation}: {how}, test top-1 {100 * event.top1:.2f}"
+        lost = ", at chance" if event.at_chance else ""
+        return f"{where}, {event.generation}: {how}, test top-1 {100 * event.top1:.2f}{lost}"
     return None
 
 
@@ -39,7 +57,7 @@ def _lines(events: Iterable[Event], study: Study) -> int:
     for event in events:
         failed += event.phase == "failed"
         if said := _said(event, study):
-            print(said, file=sys.stderr, flush=True)
+            say(said)
     return failed
 
 
@@ -57,5 +75,5 @@ def _live(events: Iterable[Event], study: Study, machine: Machine) -> int:
             failed += event.phase == "failed"
             board.tell(event)
             if said := _said(event, study):
-                console.print(said, markup=False)
+                console.print(lines(said), markup=False)
     return failed

@@ -16,6 +16,7 @@ def report(
     test: Literal["t", "wilcoxon", "permutation"] = "t",
     confidence: float = 0.95,
     diagnostics: Annotated[bool, Parameter(negative=())] = False,
+    trust: Annotated[bool, Parameter(negative=())] = False,
     runs: Path | None = None,
 ) -> int:
     """Make one HTML page of runs: which arms beat the reference, how sure that is, plots, where every number is from.
@@ -28,9 +29,10 @@ def report(
         test: Where p-values come from: the paired t test, Wilcoxon's signed ranks, or all flips of signs.
         confidence: The confidence of the intervals.
         diagnostics: Show those of `tutelage diagnose` too; that reads every model's predictions.
+        trust: Import the code of a network from outside tutelage where a run cannot be told apart without.
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
     """
-    from tutelage import storage
+    from tutelage.cli.out import written
     from tutelage.report import as_csv, markdown, published_markdown
     from tutelage.report.page import page, sections_of
     from tutelage.study import compare, load_results, studies
@@ -46,11 +48,12 @@ def report(
     target = out or folder / "reports"
     if target.exists() and not target.is_dir():
         raise ValueError(f"{target} is a file: expected a folder to write")
-    found = {name: compare(load_results(name, folder), confidence=confidence, test=test) for name in names}
+    found = {
+        name: compare(load_results(name, folder, trust=trust), confidence=confidence, test=test) for name in names
+    }
 
     def write(name: str, text: str) -> None:
-        storage.write_bytes(target / name, text.encode("utf-8", "backslashreplace"))
-        print(f"written: {target / name}")
+        written(target / name, text)
 
     for name, comparison in found.items():
         write(f"{name}.md", "\n".join(filter(None, (markdown(comparison), published_markdown(comparison.results)))))

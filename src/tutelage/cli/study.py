@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -62,8 +61,12 @@ class StudyOptions:
         device: cpu, cuda or auto.
         precision: bf16 where the processor multiplies it natively, unless told otherwise.
         threads: Threads a process; by default the cores are divided among the seeds that run side by side.
+        side_by_side: Seeds at once, each in a process of its own; by default one a core, or one on a GPU.
+        strict: Refuse to continue a training with other threads, another torch, device, processor or precision than
+            it had so far, or on other images; else that is said, and noted in the model.
         teacher_store: Keep a teacher's logits on disk and read them again, bit for bit; auto does where that pays.
             Up to 1.6 GB a teacher for CIFAR-100, in the folder of runs.
+        trust: Import the code outside tutelage that a TOML file names (FILE.py:function); else that is refused.
         watch_test: Measure the test set after each epoch too; nothing is chosen by it, and the table says so.
         meter: Record each term's share of the gradient's norm once an epoch.
         track: Who is told each epoch's measures: tensorboard, mlflow, wandb, several of them, or none; by default
@@ -80,6 +83,9 @@ class StudyOptions:
     device: str = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     threads: int | None = None
+    side_by_side: int | None = None
+    strict: Flag = False
+    trust: Flag = False
     watch_test: Flag = False
     meter: Flag = False
     teacher_store: Literal["off", "on", "auto"] = "off"
@@ -129,7 +135,13 @@ def study_command(tokens: list[str], start: Start) -> int:
     what, options, comparison = told
     asked = replace(_asked(what, options, shared), track=options.track)
     machine = Machine.divided(
-        len(asked.study.seeds), options.device, options.precision, options.threads, options.teacher_store
+        len(asked.study.seeds),
+        options.device,
+        options.precision,
+        options.threads,
+        options.teacher_store,
+        options.strict,
+        options.side_by_side,
     )
     command = shlex.join(["tutelage", "study", *tokens])
     return start(asked, options.runs or runs_folder(), machine, command, comparison)
@@ -163,7 +175,7 @@ def _asked(what: Path | None, options: StudyOptions, shared: dict[str, list[str]
     if options.arm or shared:
         extra = "--arm" if options.arm else next(iter(shared))
         raise ValueError(f"{extra} cannot stand beside {what}: the arms and their options are those of the file")
-    return Asked(study=replace(read_study(what), **asked))
+    return Asked(study=replace(read_study(what, trust=options.trust), **asked))
 
 
 def _divided(tokens: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -234,26 +246,20 @@ def show_comparison(results: Results, options: ComparisonOptions) -> None:
 
     Writes the files that were asked for.
     """
-    from rich.console import Console
-
-    from tutelage import storage
+    from tutelage.cli.out import draw, say, written
     from tutelage.report import as_csv, comparison_table, markdown, missing
     from tutelage.report.published import published_markdown, published_table
     from tutelage.study import compare
 
     comparison = compare(results, confidence=options.confidence, test=options.test)
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     printed = published_table(results)
     for drawn in (comparison_table(comparison) if len(results.study.lineages) > 1 else None, printed):
         if drawn is not None:
             print()
-            console.print(drawn)
+            draw(drawn)
     for reason in missing(comparison):
-        print(f"failed: {reason}")
+        say(f"failed: {reason}")
     if options.markdown is not None:
-        page = "\n".join(filter(None, (markdown(comparison), published_markdown(results))))
-        storage.write_bytes(options.markdown, page.encode())
-        print(f"written: {options.markdown}")
+        written(options.markdown, "\n".join(filter(None, (markdown(comparison), published_markdown(results)))))
     if options.csv is not None:
-        storage.write_bytes(options.csv, as_csv(comparison).encode())
-        print(f"written: {options.csv}")
+        written(options.csv, as_csv(comparison))

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from tutelage.cli.out import say
 from tutelage.config import runs_folder
 
 Formats = Annotated[
@@ -52,10 +53,10 @@ def export(
     for name in done.files:
         differs = done.differences.get(name)
         checked = "" if differs is None else f"   differs from the checkpoint by {differs:.1e} at most"
-        print(f"{done.folder / name}  {(done.folder / name).stat().st_size:,} bytes{checked}")
-    print(f"compared on {done.images}")
+        say(f"{done.folder / name}  {(done.folder / name).stat().st_size:,} bytes{checked}")
+    say(f"compared on {done.images}")
     if push_to is not None:
-        print(f"pushed to {push_to_hub(to, push_to)}")
+        say(f"pushed to {push_to_hub(to, push_to)}")
     return 0
 
 
@@ -77,13 +78,12 @@ def predict(
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
     """
     from tutelage.export import classify, open_model
-    from tutelage.export.card import printable
 
     if not images:
         raise ValueError("tutelage predict needs images: tutelage predict MODEL IMAGES...")
     opened = open_model(model, runs or runs_folder(), trust=trust)
     for path, best in classify(opened, images, top):
-        print(printable(str(path)))
+        say(str(path))
         for name, score in best:
-            print(f"  {100 * score:6.2f}  {printable(name)}")
+            say(f"  {100 * score:6.2f}  {name}")
     return 0

@@ -56,10 +56,7 @@ def transfer(
         csv: Write the numbers behind the tables here, with all digits.
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
     """
-    from rich.console import Console
-
-    from tutelage import storage
-    from tutelage.cli import STOPPED
+    from tutelage.cli.out import draw, written
     from tutelage.config import data_folder
     from tutelage.data import Data
     from tutelage.data.load import load
@@ -80,18 +77,12 @@ def transfer(
     keep_freed_memory()
     splits = load(Data(name=data, train_size=train_size, test_size=test_size), data_folder())
     to = Destination(splits, Path(data).name, layer)
-    try:
-        _tell(measure_transfer(results, to, probes, seed, floor=floor))
-    except KeyboardInterrupt:
-        print("stopped; the same command continues from there", file=sys.stderr)
-        return STOPPED
+    _tell(measure_transfer(results, to, probes, seed, floor=floor))
     sheets = transfer_sheets(
         results, fingerprint=splits.fingerprint, layers=layer, probes=probes, seeds=seed, reference=reference
     )
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     for sheet in sheets:
-        console.print(sheet_table(sheet))
-        console.print()
+        draw(sheet_table(sheet), "")
     words = ["tutelage", "transfer", run, "--data", data]
     asked: dict[str, tuple[object, ...]] = {
         "--train-size": (train_size,),
@@ -110,8 +101,7 @@ def transfer(
         (csv, sheets_csv(sheets)),
     ):
         if path is not None:
-            storage.write_bytes(path, text.encode())
-            print(f"written: {path}")
+            written(path, text)
     return 0
 
 

@@ -98,6 +98,9 @@ def load_cifar(name: str, root: Path) -> Splits:
     found, expected = ({key: (t.dtype, t.shape) for key, t in s.items()} for s in (tensors, _blank(layout, "meta")))
     if found != expected:
         raise storage.Damaged(f"{root / name / _FILE} does not hold {name}: import {name} again")
+    for kind, classes in (("labels", layout.facts.class_names), ("coarse_labels", layout.facts.coarse_names)):
+        for key in (key for key in tensors if key in (f"train_{kind}", f"test_{kind}")):
+            checked_labels(tensors[key], f"{root / name / _FILE}: {key}", len(classes))
     train, test = (
         Dataset(
             images=tensors[f"{split}_images"],
@@ -118,7 +121,9 @@ def _verified(name: str, root: Path) -> dict[str, Any]:
         )
     try:
         manifest = storage.verify(root / name)
-        if manifest["note"].get("name") != name or _FILE not in manifest["files"]:
+        source = manifest["note"].get("source")
+        told = isinstance(source, dict) and {"file", "official"} <= source.keys()
+        if manifest["note"].get("name") != name or _FILE not in manifest["files"] or not told:
             raise storage.Damaged(f"{root / name} was not made by importing {name}")
     except storage.Damaged as error:
         raise storage.Damaged(f"{error}; import {name} again") from None

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+from tutelage.outside import printable
+
 TIMEOUT = 30.0  # seconds without a byte
 _BLOCK = 1 << 20
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -45,7 +47,8 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         if not is_safe(newurl, before=req.full_url):
-            raise ValueError(f"{req.full_url} redirects to {newurl}, which is not https: refused")
+            fp.close()
+            raise ValueError(f"{req.full_url} redirects to {printable(newurl)[:300]}, which is not https: refused")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -79,7 +82,10 @@ def fetched(url: str, md5: str, folder: Path, limit: int) -> Iterator[IO[bytes]]
             ConnectionError,
             ssl.SSLError,
         ) as error:
-            raise ConnectionError(f"{url} cannot be downloaded: {error}") from None
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it is the reply too
+            reason = printable(" ".join(str(error).split()))[:300]  # it may be the server's own words
+            raise ConnectionError(f"{url} cannot be downloaded: {reason or type(error).__name__}") from None
         if announced.isdigit() and size != int(announced):
             raise ConnectionError(f"{url} ended early: {size} of {announced} bytes")
         if digest.hexdigest() != md5:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from tutelage.data.select import finished
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 MAX_BYTES = 4 * 2**30  # all arrays of a file together, once decompressed
+MAX_RATIO = 1032  # times, which nothing that is deflated exceeds
 
 
 def read_npz(path: Path) -> Splits:
@@ -37,6 +39,9 @@ def read_npz(path: Path) -> Splits:
             declared = sum(held[name].file_size for name in names)
             if declared > MAX_BYTES:
                 raise ValueError(f"its arrays have {declared} bytes; {MAX_BYTES} are the most that is held in memory")
+            packed = path.stat().st_size
+            if declared > MAX_RATIO * packed:
+                raise ValueError(f"its arrays have {declared} bytes, which its {packed} cannot hold")
             arrays = {name: _read_array(file, held[name]) for name in names}
         return from_arrays(**arrays)
     except (ValueError, zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
@@ -52,7 +57,10 @@ def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         if version not in read_header:
             raise ValueError(f"{info.filename} has the array format {version}")
-        shape, _, dtype = read_header[version](member)
+        try:
+            shape, _, dtype = read_header[version](member)
+        except (SyntaxError, tokenize.TokenError) as error:  # NumPy takes it for Python 2's and reads it once more
+            raise ValueError(f"{info.filename} has a header that is none ({error})") from None
         if dtype.hasobject:
             raise ValueError(
                 f"{info.filename} holds Python objects, which are refused: they would have to be unpickled"
@@ -149,9 +157,11 @@ def _names(class_names: Sequence[str] | np.ndarray) -> tuple[str, ...]:
         raise ValueError(
             f"class_names: expected a list of 2 or more texts, not {values.dtype} of shape {list(values.shape)}"
         )
-    decoded = (
-        name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in values.tolist()
-    )
+    try:
+        names = values.tolist()
+    except (SystemError, ValueError):  # a file may hold any 32 bits as a character
+        raise ValueError("class_names: they hold what is no character") from None
+    decoded = (name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in names)
     return tuple(text(name) for name in decoded)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+CHANCE = 0.001
+"""Right answers that come about so often without a look at the images are no sign of having learned."""
 
 
 def ensemble(logits: Sequence[Tensor], shares: Sequence[float] = ()) -> Tensor:
@@ -32,6 +36,34 @@ def accuracy(logits: Tensor, labels: Tensor, top: int = 1) -> float:
     """
     best = logits.topk(min(top, logits.shape[1]), dim=1).indices
     return (best == labels[:, None]).any(1).double().mean().item()
+
+
+def at_chance(logits: Tensor, labels: Tensor) -> bool:
+    """Whether so many right answers may come about without a look at the images.
+
+    Formula: ``P(X >= right) >= 0.001``, ``X ~ Binomial(N, q)``, ``q`` the share of the most frequent class among the
+    labels (``1 / K`` where all are as frequent). Whoever always answers one class, as a network does that diverged,
+    has at most ``q N`` right, and whoever draws lots as many on average. What is not a finite number is not right.
+
+    Shapes: ``logits`` ``[N, K]``, ``labels`` ``[N]``, N >= 1.
+
+    >>> labels = torch.arange(1000) % 10
+    >>> at_chance(torch.zeros(1000, 10), labels), at_chance(torch.eye(10)[labels], labels)
+    (True, False)
+
+    Source: ours; a one-sided exact binomial test.
+    """
+    count = len(labels)
+    largest = logits.max(1)  # not a number where any is none
+    right = int(((largest.indices == labels) & largest.values.isfinite()).sum())
+    most = int(torch.bincount(labels).max())
+    if most == count:
+        return True
+    share, hits = most / count, torch.arange(right, count + 1, dtype=torch.float64)
+    whole = torch.tensor(count + 1.0, dtype=torch.float64)
+    ways = torch.lgamma(whole) - torch.lgamma(hits + 1) - torch.lgamma(count - hits + 1)
+    tail = (ways + hits * math.log(share) + (count - hits) * math.log1p(-share)).exp().sum()
+    return tail.item() >= CHANCE
 
 
 def nll(logits: Tensor, labels: Tensor) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tutelage.export.contract import Contract
 from tutelage.export.find import Source
+from tutelage.outside import printable
 from tutelage.study.results import spread
 
 SHOWN_CLASSES = 100
@@ -27,15 +28,6 @@ def checked_license(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}", name):
         raise ValueError(f"a licence is an identifier such as apache-2.0 or cc-by-4.0, not {name!r}")
     return name.lower()
-
-
-def printable(text: str) -> str:
-    r"""A text from outside as it can be printed: what would steer a terminal becomes an escape.
-
-    >>> print(printable("cat\x1b[2J"))
-    cat\x1b[2J
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def plain(text: object) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tutelage.data import Normalization
+from tutelage.outside import parse_json
 from tutelage.storage import Damaged
 
 FORMAT = 1
@@ -148,9 +149,9 @@ def load_json(text: str | bytes, where: str) -> Any:
     Errors: ``storage.Damaged`` naming the file.
     """
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"{where} is not readable JSON: {error}") from None
+        return parse_json(text, where)
+    except ValueError as error:
+        raise Damaged(str(error)) from None
 
 
 def _is_size(value: Any) -> bool:

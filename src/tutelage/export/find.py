@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,13 +27,11 @@ class Source:
 
     def made_of(self) -> dict[str, Any]:
         """What its ``config.json`` says."""
-        found: dict[str, Any] = json.loads((self.model.folder / "config.json").read_bytes())
-        return found
+        return self.model.made_of()
 
     def network(self) -> str:
         """The name of its network."""
-        made_of = self.made_of()
-        return str(made_of["lineage"]["generations"][made_of["place"]]["model"])
+        return self.model.network()
 
 
 def find_model(words: str, runs: Path) -> Source:

@@ -55,8 +55,8 @@ def contract_of(source: Source) -> Contract:
 
     Errors: ``storage.Damaged`` for a ``config.json`` that lacks something.
     """
+    made_of = source.made_of()
     try:
-        made_of = source.made_of()
         channels, height, width = made_of["input"]
         return Contract(
             model=_generation(made_of)["model"],
@@ -67,6 +67,8 @@ def contract_of(source: Source) -> Contract:
             class_names=tuple(made_of["class_names"]),
             about=_about(source, made_of),
         )
+    except Damaged:
+        raise
     except (KeyError, IndexError, TypeError, ValueError) as error:
         where = source.model.folder / "config.json"
         raise Damaged(f"{where} does not describe a model: {type(error).__name__} {error}") from None

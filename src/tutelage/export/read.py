@@ -9,7 +9,6 @@ proves nothing, so its program is loaded on request only; its contract is read w
 from __future__ import annotations
 
 import io
-import json
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from torch import Tensor
 from tutelage.export.contract import KEY, Contract, parse_text
 from tutelage.export.formats import FILES, optional
 from tutelage.export.network import rebuilt
+from tutelage.outside import parse_json
 from tutelage.storage import Damaged
 
 SUFFIXES = tuple(Path(name).suffix for name in FILES.values())
@@ -98,7 +98,7 @@ def _header(data: bytes) -> dict[str, str]:
 
     deserialize(data)  # type: ignore[no-untyped-call]  # the library's own checks of the header
     (length,) = struct.unpack("<Q", data[:8])
-    found: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    found: dict[str, str] = parse_json(data[8 : 8 + length], "its header").get("__metadata__", {})
     return found
 
 

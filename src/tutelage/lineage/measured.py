@@ -6,16 +6,15 @@ is part of a model: both can be deleted, and are then computed again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tutelage import config, storage
-from tutelage.data import Normalization, Splits
+from tutelage import storage
+from tutelage.data import Splits
 from tutelage.engine import Engine
 from tutelage.evaluation import predict, primary_score
 from tutelage.evaluation.semantics import superclasses_of
@@ -40,13 +39,13 @@ def training_logits(model: Model) -> Tensor | None:
 
     None too where the file is not what its manifest says, or is of other weights than the model has now.
     """
-    found = _kept(_folder(model, model.address), {"weights": _weights(model)})
+    found = _kept(_folder(model, model.address), {"weights": model.weights_digest()})
     return None if found is None else found["logits"].float()
 
 
 def training_labels(model: Model) -> TrainingLabels | None:
     """The labels of the images a model was trained on; None until :func:`keep_training_labels` kept them."""
-    found = _kept(_folder(model, _made_of(model)["data_fingerprint"]), {})
+    found = _kept(_folder(model, model.made_of()["data_fingerprint"]), {})
     return None if found is None else TrainingLabels(found["labels"], found.get("superclasses"))
 
 
@@ -84,19 +83,18 @@ def keep_training_logits(model: Model, splits: Splits) -> None:
     def computed() -> tuple[dict[str, Tensor], dict[str, str]]:
         model.verify()
         logits = _run(model, splits)
-        note = {"weights": _weights(model), "torch": torch.__version__}
+        note = {"weights": model.weights_digest(), "torch": torch.__version__}
         return {"logits": logits.to(exact_dtype(logits))}, note
 
     _keep(_folder(model, model.address), lambda: training_logits(model) is not None, computed)
 
 
 def _run(model: Model, splits: Splits) -> Tensor:
-    made_of = _made_of(model)
-    name = made_of["lineage"]["generations"][made_of["place"]]["model"]
+    made_of = model.made_of()
+    name = model.network()
     network = build(name, splits.facts.num_classes, splits.facts.channels, seed=0)
     fit_weights(network, model.weights(), str(model.folder))
-    normalization = config.from_json(made_of["normalization"])
-    assert isinstance(normalization, Normalization)
+    normalization = model.normalization()
     engine = Engine.choose(precision=made_of["precision"])
     logits = predict(network, splits.train.images, normalization, engine)
     then, now = model.evaluation()["train"]["primary"], primary_score(logits, splits.train.labels)
@@ -109,21 +107,11 @@ def _run(model: Model, splits: Splits) -> Tensor:
 
 
 def _check(model: Model, splits: Splits) -> None:
-    if (trained := _made_of(model)["data_fingerprint"]) != splits.fingerprint:
+    if (trained := model.made_of()["data_fingerprint"]) != splits.fingerprint:
         raise ValueError(
             f"model {model.address} was trained on other images than there are now: their fingerprint was "
             f"{trained[:12]}..., it is {splits.fingerprint[:12]}..."
         )
-
-
-def _made_of(model: Model) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((model.folder / "config.json").read_bytes())
-    return found
-
-
-def _weights(model: Model) -> str:
-    """The SHA-256 of a model's weights, by its manifest: a model that was trained again may have others."""
-    return str(storage.read_manifest(model.folder)["files"]["weights.safetensors"]["sha256"])
 
 
 def _folder(model: Model, name: str) -> Path:

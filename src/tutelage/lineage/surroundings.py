@@ -14,17 +14,34 @@ import torch
 from tutelage.engine import Engine
 from tutelage.provenance import code
 
+DECISIVE = ("device", "precision", "threads", "torch", "instructions")
+"""What of the surroundings must be the same for a training that continues to end in the same bits."""
+
 
 def surroundings(engine: Engine) -> dict[str, Any]:
-    """Where a model is trained: what decides, beside its address, whether its weights come out bit for bit."""
+    """Where a model is trained: what decides, beside its address, whether its weights come out bit for bit.
+
+    ``instructions`` are those that torch has chosen for this processor (AVX2, AVX512, ...).
+    """
     return {
         "device": torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else platform.machine(),
         "precision": engine.precision,
         "threads": engine.threads,
         "torch": torch.__version__,
+        **({"instructions": torch.backends.cpu.get_cpu_capability()} if engine.device.type == "cpu" else {}),
         "python": platform.python_version(),
         **memory(engine),
     }
+
+
+def changed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
+    """What decides about bits and is not what it was: ``[before, now]`` by name.
+
+    >>> changed({"threads": 1, "torch": "2.13.0"}, {"threads": 2, "torch": "2.13.0"})
+    {'threads': [1, 2]}
+    """
+    both = [name for name in DECISIVE if name in before and name in now]  # versions before noted less
+    return {name: [before[name], now[name]] for name in both if before[name] != now[name]}
 
 
 def origin() -> dict[str, str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -17,9 +17,11 @@ from tutelage.data import Dataset, Epochs, Splits
 from tutelage.engine import Engine
 from tutelage.evaluation import accuracy, measure, predict
 from tutelage.lineage.classroom import Classroom, TeacherStore
+from tutelage.lineage.given import described
 from tutelage.lineage.model import Model, models_of
-from tutelage.lineage.surroundings import origin, surroundings
+from tutelage.lineage.surroundings import changed, origin, surroundings
 from tutelage.lineage.values import Generation, Lineage, generation_seed
+from tutelage.outside import checked, parse_json
 from tutelage.provenance import code
 from tutelage.training import NotFinite, Record, State, fit
 
@@ -61,48 +63,69 @@ def train(
     watch_test: bool = False,
     meter: bool = False,
     teacher_store: TeacherStore = "off",
+    strict: bool = False,
 ) -> Iterator[Progress]:
     """Train what is missing of a lineage, in order; yields :class:`Progress` all the while.
 
     After each epoch the holdout is measured, where there is one; the test set only with ``watch_test``. Nothing is
     ever chosen by either. ``meter`` records each term's share of the gradient once an epoch.
-    ``teacher_store`` decides about time and disk (``runs/teachers``), never about what is learned.
+    ``teacher_store`` decides about time and disk (``runs/teachers``), never about what is learned. A training that
+    continues with other threads, another torch, device or processor is told to ``warn``, and noted in the model's
+    manifest; ``strict`` refuses it.
 
     Errors: :class:`Stopped` once ``should_stop`` says so and the moment is saved; ``NotFinite``;
     ``storage.InUse``; ``storage.Damaged`` for a stored model that is not what its manifest says; ``ValueError``,
-    before anything is trained, for a network that does not fit the data.
+    before anything is trained, for a network that does not fit the data, and where ``strict`` refuses; ``OSError``
+    for a disk that is full, gone or not to be written.
     """
+
+    def pulse() -> None:
+        if should_stop():
+            raise Stopped(f"{lineage.name} stopped between generations")
+
     code()  # asked now and remembered: the checkout may move on while this trains
     models = models_of(lineage, seed, splits.fingerprint, engine.precision, runs)
-    rehearse(lineage, seed, splits, runs, engine)
+    rehearse(lineage, seed, splits, runs, engine, pulse)
     for place, (generation, model) in enumerate(zip(lineage.generations, models, strict=True)):
+        pulse()
         if model.finished:
             model.verify()
             yield _kept(place, generation, model)
             continue
-        with storage.lock(model.folder):
+        with storage.lock(model.folder) as still_there:
             if model.finished:  # whoever held the lock has just trained it
                 yield _kept(place, generation, model)
                 continue
             habits = _Habits(
-                should_stop, warn, checkpoint_seconds, watch_test, meter, teacher_store, runs / "teachers"
+                should_stop, warn, checkpoint_seconds, watch_test, meter, teacher_store, runs / "teachers", strict
             )
-            job = _Job(lineage, place, models, seed, splits, engine, habits)
+            job = _Job(lineage, place, models, seed, splits, engine, habits, still_there)
             yield from job.run()
 
 
 def _kept(place: int, generation: Generation, model: Model) -> Progress:
+    if (left := model.folder / "checkpoints").exists():  # by a kill in the last moment of its training
+        storage.remove(left)
     return Progress(place=place, generation=generation, model=model, phase="kept", lines=tuple(model.metrics()))
 
 
-def rehearse(lineage: Lineage, seed: int, splits: Splits, runs: Path, engine: Engine) -> None:
+def rehearse(
+    lineage: Lineage,
+    seed: int,
+    splits: Splits,
+    runs: Path,
+    engine: Engine,
+    pulse: Callable[[], None] = lambda: None,
+) -> None:
     """Make sure, before anything is trained, that every generation's networks and objective fit the data.
+
+    ``pulse`` is called before each generation and may raise to stop.
 
     Errors: ``ValueError``, see :meth:`Classroom.rehearse`.
     """
     models = models_of(lineage, seed, splits.fingerprint, engine.precision, runs)
     if not all(model.finished for model in models):
-        Classroom(lineage, models, seed, splits, engine).rehearse()
+        Classroom(lineage, models, seed, splits, engine).rehearse(pulse)
 
 
 class _Habits(NamedTuple):
@@ -115,6 +138,7 @@ class _Habits(NamedTuple):
     meter: bool
     teacher_store: TeacherStore
     stores: Path
+    strict: bool
 
 
 class _Job:
@@ -129,14 +153,18 @@ class _Job:
         splits: Splits,
         engine: Engine,
         habits: _Habits,
+        still_there: Callable[[], None],
     ) -> None:
         self.lineage, self.place, self.models, self.splits, self.engine = lineage, place, models, splits, engine
         self.generation, self.model, self.habits = lineage.generations[place], models[place], habits
         self.seed, self.lineage_seed = generation_seed(seed, place), seed
+        self.still_there = still_there  # raises where the locked folder is gone
+        self.saved = -1  # the step of the newest checkpoint
         self.classroom = Classroom(lineage, models, seed, splits, engine)
         self.normalization = self.classroom.normalization(place)
         self.history: list[dict[str, float]] = []
         self.told = 0  # lines of it
+        self.continued: list[dict[str, Any]] = []  # from which steps on in other surroundings, and in which
         self.watched = {"test": splits.test} if habits.watch_test else {}
         if splits.holdout is not None:
             self.watched["holdout"] = splits.holdout
@@ -149,6 +177,9 @@ class _Job:
         network = self.classroom.network(self.place)
         data = Epochs(self.splits.train, self.lineage.views, self.generation.schedule.batch_size, self.engine.device)
         before = self._resume()
+        if before is not None and self._unwatched(before.step / len(data)):
+            network.load_state_dict(_network(before))
+            self._watch(network, lambda: before)
         images, record = 0, None
         habits = self.habits
         with self.classroom.asked_once(self.place, data, habits.stores, habits.teacher_store, habits.warn) as teacher:
@@ -166,7 +197,8 @@ class _Job:
             ):
                 images = record.images
                 if record.metrics is not None:
-                    self.history.append(record.metrics | self._watch(network))
+                    self.history.append(dict(record.metrics))
+                    self._watch(network, record.state)
                 yield self._tell("training", record)
                 stop = habits.should_stop()
                 if stop or time.monotonic() - saved > habits.checkpoint_seconds:
@@ -179,8 +211,11 @@ class _Job:
         final = record.state() if record is not None else before
         assert final is not None
         files = self._measure(network, final)
+        self.still_there()
         speed = {"images_per_second": round(images / seconds, 1), "images": images}
         note = {**surroundings(self.engine), **origin(), **speed}
+        if self.continued:
+            note["continued"] = self.continued
         storage.commit(self.model.folder, files, note)
         storage.remove(self.model.folder / "checkpoints")
         yield self._tell("finished", record, time.monotonic() - began)
@@ -191,7 +226,9 @@ class _Job:
         yield self._tell("measuring", None)
         tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
         files = self._measure(network, State(step=0, tensors=tensors))
-        note = {**surroundings(self.engine), **origin(), "weights": weights.name}
+        self.still_there()
+        known = "named" if described(str(weights)) is not None else "not named: taken to be the data's, in its order"
+        note = {**surroundings(self.engine), **origin(), "weights": weights.name, "classes": known}
         storage.commit(self.model.folder, files, note)
         yield self._tell("finished", None)
 
@@ -211,37 +248,67 @@ class _Job:
         checkpoint = storage.newest_checkpoint(self.model.folder, self.habits.warn)
         if checkpoint is None:
             return None
-        self.history = json.loads((checkpoint.folder / "history.json").read_bytes())
-        found = json.loads((checkpoint.folder / "surroundings.json").read_bytes())
-        here = surroundings(self.engine)
-        for name in ("device", "precision", "threads", "torch"):
-            if found[name] != here[name]:
-                change = f"{name} was {found[name]}, now {here[name]}"
-                self.habits.warn(f"{self.generation.name}: {change}: not bit-exact from here")
-        return State(step=checkpoint.step, tensors=storage.read_tensors(checkpoint.folder / "state.safetensors"))
+        history, found = (
+            parse_json(storage.read_listed(checkpoint.folder, name), str(checkpoint.folder / name))
+            for name in ("history.json", "surroundings.json")
+        )
+        try:
+            self.history = [dict(line) for line in checked(history, tuple[Mapping[str, Any], ...], "history")]
+            self.continued = list(checked(found.get("continued", []), tuple[Mapping[str, Any], ...], "continued"))
+        except (ValueError, AttributeError) as error:
+            raise storage.Damaged(f"{checkpoint.folder} is not a checkpoint: {error}") from None
+        if differs := changed(found, surroundings(self.engine)):
+            told = ", ".join(f"{name} was {before}, now {now}" for name, (before, now) in differs.items())
+            if self.habits.strict:
+                raise ValueError(
+                    f"{self.generation.name} stands at step {checkpoint.step} and would not continue bit for bit: "
+                    f"{told}. Go on as before or without strict, or delete {self.model.folder} to begin again"
+                )
+            self.habits.warn(f"{self.generation.name}: {told}: not bit-exact from here")
+            self.continued.append({"step": checkpoint.step, **differs})
+        self.saved = checkpoint.step
+        path = checkpoint.folder / "state.safetensors"
+        tensors = storage.tensors_in(storage.read_listed(path.parent, path.name), str(path))
+        return State(step=checkpoint.step, tensors=tensors)
 
     def _save(self, state: State) -> None:
+        if state.step == self.saved:
+            return
+        self.still_there()
         files = {
             "state.safetensors": storage.tensor_bytes(state.tensors),
             "history.json": storage.json_bytes(self.history),
-            "surroundings.json": storage.json_bytes(surroundings(self.engine)),
+            "surroundings.json": storage.json_bytes({**surroundings(self.engine), "continued": self.continued}),
         }
         storage.save_checkpoint(self.model.folder, state.step, files)
+        self.saved = state.step
 
-    def _watch(self, network: nn.Module) -> dict[str, float]:
-        return {
-            f"{name}/top1": accuracy(predict(network, data.images, self.normalization, self.engine), data.labels)
-            for name, data in self.watched.items()
-        }
+    def _unwatched(self, epochs: float) -> bool:
+        """Whether a stop came while the sets were measured that are watched after each of so many epochs."""
+        if not self.history or self.history[-1]["epoch"] != epochs:
+            return False
+        return any(f"{name}/top1" not in self.history[-1] for name in self.watched)
 
-    def _measure(self, network: nn.Module, final: State) -> dict[str, bytes]:
+    def _watch(self, network: nn.Module, state: Callable[[], State]) -> None:
+        """Add to an epoch's line what the network gives now on the sets that are watched."""
+        for name, data in self.watched.items():
+            logits = self._predict(network, data, state)
+            self.history[-1][f"{name}/top1"] = accuracy(logits, data.labels)
+
+    def _predict(self, network: nn.Module, data: Dataset, state: Callable[[], State]) -> Tensor:
+        """Run the network over a set; a stop meanwhile saves the moment, unless its weights were given."""
+
         def pulse() -> None:
             if self.habits.should_stop():
-                self._save(final)
+                if self.generation.weights is None:
+                    self._save(state())
                 raise Stopped(f"{self.generation.name} stopped while it was measured")
 
+        return predict(network, data.images, self.normalization, self.engine, pulse=pulse)
+
+    def _measure(self, network: nn.Module, final: State) -> dict[str, bytes]:
         def run(data: Dataset) -> Tensor:
-            logits = predict(network, data.images, self.normalization, self.engine, pulse=pulse)
+            logits = self._predict(network, data, lambda: final)
             if not logits.isfinite().all():
                 raise NotFinite(f"{self.generation.name}: the trained network gives scores that are not finite")
             return logits
@@ -253,7 +320,6 @@ class _Job:
             if data is not None:
                 kept[name], kept[f"{name}_labels"] = run(data), data.labels
                 evaluation[name] = measure(kept[name], data.labels)
-        weights = {n.removeprefix("network/"): v for n, v in final.tensors.items() if n.startswith("network/")}
         facts = self.splits.facts
         made_of = {
             "place": self.place,
@@ -270,7 +336,11 @@ class _Job:
         return {
             "config.json": storage.json_bytes(made_of),
             "metrics.jsonl": "".join(json.dumps(line, sort_keys=True) + "\n" for line in self.history).encode(),
-            "weights.safetensors": storage.tensor_bytes(weights),
+            "weights.safetensors": storage.tensor_bytes(_network(final)),
             "predictions.safetensors": storage.tensor_bytes(kept),
             "evaluation.json": storage.json_bytes(evaluation),
         }
+
+
+def _network(state: State) -> dict[str, Tensor]:
+    return {n.removeprefix("network/"): value for n, value in state.tensors.items() if n.startswith("network/")}

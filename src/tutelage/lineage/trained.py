@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from torch import nn
 
-from tutelage import config
-from tutelage.data import Normalization
 from tutelage.evaluation.features import last_linear
 from tutelage.lineage.model import Model
 from tutelage.models.build import build
@@ -25,15 +22,13 @@ class Trained:
     """
 
     def __init__(self, model: Model) -> None:
-        made_of = json.loads((model.folder / "config.json").read_bytes())
+        made_of = model.made_of()
         self.model = model
-        self.name = str(made_of["lineage"]["generations"][made_of["place"]]["model"])
+        self.name = model.network()
         self.num_classes = len(made_of["class_names"])
         self.shape: Shape = (made_of["input"][0], made_of["input"][1], made_of["input"][2])
         self.precision = str(made_of["precision"])
-        normalization = config.from_json(made_of["normalization"])
-        assert isinstance(normalization, Normalization)
-        self.normalization = normalization
+        self.normalization = model.normalization()
 
     def network(self) -> nn.Module:
         """Build the network and put the weights into it.

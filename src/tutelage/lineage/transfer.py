@@ -6,7 +6,6 @@ the address, what it gave on pixels alone. None of it is part of a model: what i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from tutelage.evaluation.features import CONVERSION, converted, features
 from tutelage.evaluation.probe import PROTOCOLS, knn_probe, linear_probe
 from tutelage.lineage.model import Model
 from tutelage.lineage.trained import Shape, Trained
+from tutelage.outside import parse_json
 
 Probe = Literal["linear", "knn"]
 PROBES: tuple[Probe, ...] = ("linear", "knn")
@@ -220,11 +220,10 @@ def _read(folder: Path) -> Transfer | None:
         return None
     try:
         storage.verify(folder)
-        found = config.from_json(json.loads((folder / _FILE).read_bytes()))
+        found = config.from_json(parse_json((folder / _FILE).read_bytes(), str(folder / _FILE)))
     except (storage.Damaged, ValueError):
         return None
-    assert isinstance(found, Transfer)
-    return found
+    return found if isinstance(found, Transfer) else None
 
 
 def _all(folder: Path, weights: str) -> tuple[Transfer, ...]:

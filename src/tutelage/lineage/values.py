@@ -10,6 +10,7 @@ from tutelage import storage
 from tutelage.config import digest
 from tutelage.data import CropFlip, Data
 from tutelage.functional import hash_ints
+from tutelage.lineage.given import described
 from tutelage.models.build import source
 from tutelage.objective import Objective, expected_primary
 from tutelage.training import Schedule
@@ -36,6 +37,8 @@ class Generation:
     weights: str | None = None
 
     def __post_init__(self) -> None:
+        if not self.name.strip() or not self.name.isprintable():
+            raise ValueError(f"a generation's name is one line of text, not {self.name!r}")
         object.__setattr__(self, "teachers", tuple(self.teachers))
         object.__setattr__(self, "teacher_shares", tuple(self.teacher_shares))
         if self.teacher_shares and len(self.teacher_shares) != len(self.teachers):
@@ -106,6 +109,9 @@ class Lineage:
             if generation.weights is not None:
                 made_of = {name: made_of[name] for name in ("data", "model", "source", "precision")}
                 made_of["weights"] = _weights_digest(Path(generation.weights))
+                given = described(generation.weights)
+                if given is not None:  # what it makes of the same images
+                    made_of["input"] = {"normalization": given.normalization, "shape": given.shape}
             found.append(digest(made_of)[:24])
         return tuple(found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,10 @@ def images(config: Any, folder: Path | None, name: str) -> tuple[int | None, lis
         std = found.get("image_std", IMAGENET[1]) if normalized else [1.0] * 3
         if len(mean) != len(std):
             raise TypeError(f"it has {len(mean)} means and {len(std)} standard deviations")
-        return size, [value / white for value in mean], [value / white for value in std]
+        shift, scale = [value / white for value in mean], [value / white for value in std]
+        if not (all(map(math.isfinite, shift)) and all(0 < value < math.inf for value in scale)):
+            raise TypeError(f"its means {mean} and standard deviations {std} make pixels that are not finite")
+        return size, shift, scale
     except (OSError, TypeError, AttributeError, ZeroDivisionError, json.JSONDecodeError) as error:
         raise ValueError(f"{file} does not say how images are prepared: {line(error)}") from None
 

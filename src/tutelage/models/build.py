@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,10 @@ from torch import nn
 from tutelage import models
 from tutelage.config import load_function, unknown
 from tutelage.models import external
+from tutelage.models.weights import WrongClasses
+
+MAX_SOURCE = 2**20
+"""Bytes of a file that is looked at for the network it defines."""
 
 
 def names() -> tuple[str, ...]:
@@ -73,13 +79,13 @@ def build(name: str, num_classes: int, in_channels: int, seed: int | None = None
 def check(network: nn.Module, name: str, num_classes: int, shape: tuple[int, int, int]) -> None:
     """Make sure that a network takes images ``[C, H, W]`` and answers with one score for each class.
 
-    Errors: ``ValueError`` naming the model, what it was given and what came out.
+    Errors: ``ValueError`` naming the model, what it was given and what came out; ``WrongClasses`` for other scores.
 
     >>> check(build("resnet8", 10, 1), "resnet8", 10, (1, 8, 8))
-    >>> check(build("resnet8", 1, 1), "resnet8", 10, (1, 8, 8))
+    >>> check(build("resnet8", 1, 1), "resnet8", 10, (1, 8, 8))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: model 'resnet8' gives scores of shape [2, 1] for 2 images; the data has 10 classes: expected [2, 10]
+    tutelage.models.weights.WrongClasses: model 'resnet8' gives scores of shape [2, 1] for 2 images; the data ...
     """
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     training = network.training
@@ -92,7 +98,7 @@ def check(network: nn.Module, name: str, num_classes: int, shape: tuple[int, int
         network.train(training)
     if not isinstance(scores, torch.Tensor) or scores.shape != (2, num_classes):
         found = f"shape {list(scores.shape)}" if isinstance(scores, torch.Tensor) else f"type {type(scores).__name__}"
-        raise ValueError(
+        raise WrongClasses(
             f"model {name!r} gives scores of {found} for 2 images; "
             f"the data has {num_classes} classes: expected [2, {num_classes}]"
         )
@@ -109,5 +115,60 @@ def source(name: str) -> str:
         return external.source(name)
     if ":" not in name:
         return "tutelage"
-    file = inspect.getsourcefile(inspect.unwrap(constructor(name)))
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else "unknown"
+    file = defined_in(name)
+    if file is None:
+        function = inspect.unwrap(constructor(name))
+        found = None if inspect.isbuiltin(function) else inspect.getsourcefile(function)
+        file = Path(found) if found else None
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file else "unknown"
+
+
+def defined_in(name: str) -> Path | None:
+    """The file that plainly defines what ``module:function`` or ``file.py:function`` names, found without running it.
+
+    Plainly is by one ``def`` or ``class`` without decorators, and nothing else of that name in the file; None for
+    whatever has to be imported to be known.
+
+    >>> defined_in("tutelage.models.plain_cnn:nothing") is None
+    True
+    """
+    place, _, function = name.rpartition(":")
+    path = Path(place) if place.endswith(".py") else _module_file(place)
+    try:
+        if path is None or path.stat().st_size > MAX_SOURCE:
+            return None
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    names = [found for node in ast.walk(tree) for found in _bound(node)]
+    plain = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == function]
+    if names.count(function) != 1 or "*" in names or len(plain) != 1 or plain[0].decorator_list:
+        return None
+    return path
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    """The names that a piece of code gives a meaning to."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield node.name
+        case ast.Name(ctx=ast.Store() | ast.Del()):
+            yield node.id
+        case ast.alias():
+            yield (node.asname or node.name).split(".")[0]
+        case ast.Global():
+            yield from node.names
+
+
+def _module_file(name: str) -> Path | None:
+    """The source file of a module, found as importing would, but without importing the packages that it lies in."""
+    spec, where = None, None
+    try:
+        for end in range(1, name.count(".") + 2):
+            spec = PathFinder.find_spec(".".join(name.split(".")[:end]), where)
+            if spec is None:
+                return None
+            where = spec.submodule_search_locations
+    except (ImportError, ValueError, AttributeError, KeyError):  # KeyError: folders without an __init__.py
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None

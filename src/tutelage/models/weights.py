@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -15,10 +14,13 @@ from torch import Tensor, nn
 from tutelage import storage
 from tutelage.models.taps import unwrap
 
-MAX_HEADER = 8 * 2**20  # bytes; the names and shapes of some 80,000 tensors
 _NESTED = ("state_dict", "model", "model_state_dict", "net", "network")
 _PREFIXES = ("module.", "_orig_mod.")
 _COUNTER = "num_batches_tracked"  # steps a batch normalization has seen; old files lack it, and evaluation ignores it
+
+
+class WrongClasses(ValueError):
+    """A network or its weights know another number of classes than is wanted; the message names both."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -44,11 +46,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             )
         if "weights.safetensors" not in storage.verify(path)["files"]:
             raise ValueError(f"{path} is not the folder of a model: its manifest lists no weights.safetensors")
-        weights = _read_safetensors(path / "weights.safetensors")
+        weights = storage.read_tensors(path / "weights.safetensors")
     elif not path.is_file():
         raise ValueError(f"no weights at {path}: neither a folder nor a file")
     elif path.suffix == ".safetensors":
-        weights = _read_safetensors(path)
+        weights = storage.read_tensors(path)
     else:
         weights = _read_torch(path)
     if not weights:
@@ -62,10 +64,10 @@ def fit_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str) 
 
     Errors: ``ValueError`` naming ``source`` and everything that does not fit; the network is then unchanged.
 
-    >>> fit_weights(nn.Linear(64, 100), nn.Linear(64, 10).state_dict(), "teacher.pth")
+    >>> fit_weights(nn.Linear(64, 100), nn.Linear(64, 10).state_dict(), "teacher.pth")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: teacher.pth knows 10 classes, the network 100: weight is [10, 64], not [100, 64]
+    tutelage.models.weights.WrongClasses: teacher.pth knows 10 classes, the network 100: weight is [10, 64], not ...
     """
     network = unwrap(network)
     own = network.state_dict()
@@ -81,7 +83,7 @@ def fit_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str) 
         described = [f"{name} is {list(weights[name].shape)}, not {list(own[name].shape)}" for name in shapes]
         if not faults and _is_classifier(network, shapes, weights, own):
             given, expected = len(weights[shapes[0]]), len(own[shapes[0]])
-            raise ValueError(f"{source} knows {given} classes, the network {expected}: {described[0]}")
+            raise WrongClasses(f"{source} knows {given} classes, the network {expected}: {described[0]}")
         faults.append(f"{len(shapes)} have another shape ({_few(described)})")
     if kinds := [name for name in both if weights[name].is_floating_point() != own[name].is_floating_point()]:
         described = [f"{name} is {weights[name].dtype}, not {own[name].dtype}" for name in kinds]
@@ -127,28 +129,6 @@ def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in weights):
             return _without_prefix({name.removeprefix(prefix): value for name, value in weights.items()})
     return weights
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > MAX_HEADER:
-            raise ValueError(f"{path} is not weights: its header claims {length} bytes, the limit is {MAX_HEADER}")
-        header = file.read(length)
-    try:
-        json.loads(header, object_pairs_hook=_once)
-        return storage.read_tensors(path)
-    except storage.Damaged:
-        raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:  # KeyError: a type that torch does not have
-        raise ValueError(f"{path} is not weights: {type(error).__name__} {str(error)[:200]}") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands in the header twice")
-    return found
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:

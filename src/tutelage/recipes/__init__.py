@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 
 from tutelage.config import functions_returning, load_function, unknown
 from tutelage.lineage import Lineage
+from tutelage.outside import checked
 from tutelage.recipes.setting import Setting
 
 __all__ = ["Setting", "arguments", "call", "find", "recipes"]
@@ -40,7 +41,8 @@ def find(name: str) -> Callable[..., Lineage]:
         return load_function(name)
     known = recipes()
     if name not in known:
-        raise unknown("recipe", name, known, hint="path/to/mine.py:function works too")
+        hint = "a TOML file is for tutelage study" if name.endswith(".toml") else "path/to/mine.py:function works too"
+        raise unknown("recipe", name, known, hint=hint)
     return known[name]
 
 
@@ -60,7 +62,8 @@ def arguments(recipe: Callable[..., Any]) -> dict[str | None, Callable[..., Any]
 def call(recipe: str | Callable[..., Lineage], **given: Any) -> Lineage:
     """Call a recipe with flat arguments, as the command does: those of its ``Setting`` stand beside its own.
 
-    Errors: ``ValueError`` for an argument that nobody takes, with the nearest names.
+    Errors: ``ValueError`` for an argument that nobody takes, with the nearest names, one that is missing, a number
+    that is not finite, and a recipe that returns no lineage.
 
     >>> call("tolerant", model="resnet14", generations=1).generations[1].model
     'resnet14'
@@ -73,6 +76,10 @@ def call(recipe: str | Callable[..., Lineage], **given: Any) -> Lineage:
     takers = arguments(function)
     own: dict[str, Any] = {}
     known: list[str] = []
+    for option, value in given.items():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(item, int | float) and not isinstance(item, bool):
+                checked(item, float, option)  # what is not finite, or has twenty digits, cannot be written down
     for name, taker in takers.items():
         names = [option for option in inspect.signature(taker).parameters if option not in takers]
         known += names
@@ -83,4 +90,11 @@ def call(recipe: str | Callable[..., Lineage], **given: Any) -> Lineage:
             own[name] = taker(**told)
     for option in given:
         raise unknown(f"argument of {function.__name__}", option, known)
-    return function(**own)
+    try:
+        inspect.signature(function).bind(**own)
+    except TypeError as error:
+        raise ValueError(f"{function.__name__}: {error}") from None
+    lineage = function(**own)
+    if not isinstance(lineage, Lineage):
+        raise ValueError(f"the recipe {function.__name__} must return a Lineage, not {type(lineage).__name__}")
+    return lineage

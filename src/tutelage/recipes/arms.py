@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-import types
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from tutelage.config import unknown
 from tutelage.lineage import Lineage
+from tutelage.outside import checked, data_only
 from tutelage.recipes import arguments, call, find
 from tutelage.study import Study
 
@@ -18,6 +20,9 @@ Plain = Mapping[str, Any]
 Result = TypeVar("Result")
 OWN = ("arms", "seeds", "reference", "name", "watch_test", "meter")
 """What a study is told itself; every other word at its top is an argument of the arms."""
+MAX_TOML = 2**16
+"""Bytes of a study's file: hundreds of arms."""
+_LONG_KEY = re.compile(rb"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){50}""")  # quadratic in tomllib
 
 
 def study(
@@ -41,10 +46,10 @@ def study(
     >>> made = study(["baseline", {"recipe": "label_smoothing", "smoothing": 0.2}], epochs=5, seeds=(0, 1))
     >>> [lineage.name for lineage in made.lineages], made.lineages[1].generations[0].schedule.epochs
     (['baseline', 'label_smoothing'], 5)
-    >>> study([{"recipe": "label_smoothing", "smothing": 0.2}])
+    >>> study([{"recipe": "label_smoothing", "smoothin": 0.2}])
     Traceback (most recent call last):
     ...
-    ValueError: arms[0]: unknown argument of label_smoothing 'smothing': did you mean smoothing?
+    ValueError: arms[0]: unknown argument of label_smoothing 'smoothin': did you mean smoothing or rotation?
     """
     entries = _entries(arms)
     recipes = [_at(f"arms[{place}]", _found, entry["recipe"]) for place, entry in enumerate(entries)]
@@ -77,20 +82,32 @@ def study(
     )
 
 
-def read_study(path: Path) -> Study:
+def read_study(path: Path, *, trust: bool = False) -> Study:
     """Read a study from a TOML file, which says what :func:`study` is told; every fault is named with its path.
+
+    A file is data: without ``trust`` it may name the recipes, networks and methods of tutelage and of the libraries
+    that it knows, and no code.
 
     Errors: ``ValueError`` with the file and the path in it; ``FileNotFoundError``.
     """
     import tomllib
 
+    with path.open("rb") as file:
+        text = file.read(MAX_TOML + 1)
+    if len(text) > MAX_TOML:
+        raise ValueError(f"{path} has more than the {MAX_TOML} bytes that a study needs")
+    if _LONG_KEY.search(text):
+        raise ValueError(f"{path}: a key has more than 50 parts")
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        told = tomllib.loads(text.decode("utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path}: its arrays are nested too deep") from None
+    except ValueError as error:  # also a TOMLDecodeError, bytes that are not UTF-8, a number of 4300 digits
         raise ValueError(f"{path}: {error}") from None
     if "arms" not in told:
         raise ValueError(f"{path}: a study needs arms: write arms = [...] or [[arms]] tables, each with a recipe")
-    return _at(str(path), study, **told)
+    with contextlib.nullcontext() if trust else data_only():
+        return _at(str(path), study, **told)
 
 
 def arm_names(given: Sequence[str | None], short: Sequence[str], long: Sequence[str]) -> list[str]:
@@ -124,49 +141,6 @@ def taken(recipe: Callable[..., Lineage]) -> dict[str, Any]:
         names = (name for name in inspect.signature(taker).parameters if name not in takers)
         found |= {name: hints.get(name, Any) for name in names}
     return found
-
-
-def checked(value: Any, kind: Any, path: str) -> Any:
-    """Return ``value`` if it is of the kind that an argument is declared to be, with lists as tuples.
-
-    Errors: ``ValueError`` with the path, what was expected and what was given.
-
-    >>> checked([1, 2], int | tuple[int, ...], "k")
-    (1, 2)
-    >>> checked("high", float, "arms[1].primary")
-    Traceback (most recent call last):
-    ...
-    ValueError: arms[1].primary: expected a number, not 'high'
-    """
-    if isinstance(value, list):
-        value = tuple(value)
-    if not _fits(value, kind):
-        given = list(value) if isinstance(value, tuple) else value
-        raise ValueError(f"{path}: expected {_expected(kind)}, not {given!r}")
-    return value
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    options = get_args(kind)
-    if get_origin(kind) in (types.UnionType, Union):
-        return any(_fits(value, option) for option in options)
-    if get_origin(kind) is Literal:
-        return value in options
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(_fits(item, options[0]) for item in value)
-    if kind in (int, float):
-        return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-    return kind is Any or not isinstance(kind, type) or isinstance(value, kind)
-
-
-def _expected(kind: Any) -> str:
-    options = [option for option in get_args(kind) if option not in (type(None), ...)]
-    if get_origin(kind) is Literal:
-        return " or ".join(map(repr, options))
-    if get_origin(kind) is tuple:
-        return f"a list, each {_expected(options[0])}"
-    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    return " or ".join(map(_expected, options)) or words.get(kind) or str(kind)
 
 
 def _entries(arms: Any) -> list[Plain]:

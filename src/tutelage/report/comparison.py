@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from typing import TYPE_CHECKING
 
+from tutelage.outside import printable
+from tutelage.report.remarks import RULE, continued, lost_arms
+from tutelage.report.remarks import seeds as told_seeds
 from tutelage.study import Comparison, Failure, Standing
 from tutelage.study.compare import LEVEL
 from tutelage.study.statistics import Paired, Summary
@@ -73,7 +75,7 @@ def as_csv(comparison: Comparison) -> str:
 def fenced(command: str) -> list[str]:
     """A command as a block of Markdown, whose fence is longer than any run of backticks in it."""
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", command)), 0)
-    return [f"{fence}sh", command, fence]
+    return [f"{fence}sh", *map(printable, command.split("\n")), fence]
 
 
 def missing(comparison: Comparison) -> list[str]:
@@ -93,6 +95,8 @@ def notes(comparison: Comparison) -> list[str]:
     ]
     if any(standing.ensemble for standing in comparison.standings):
         found.append("An ensemble costs as many times more to use as it has members, and is corrected apart.")
+    if arms := lost_arms(comparison):
+        found += [*(f"{arm}." for arm in arms), RULE]
     if comparison.results.study.watch_test:
         found.append("The test set was watched during training; nothing was chosen by it.")
     return found
@@ -106,14 +110,13 @@ def provenance(comparison: Comparison) -> list[str]:
     notes = [model.made() for model in models.values()]
     names = ("device", "precision", "threads", "torch", "python")
     where = {name: sorted({str(note[name]) for note in notes if name in note}) for name in names}
-    prints = sorted(
-        {json.loads((m.folder / "config.json").read_bytes())["data_fingerprint"] for m in models.values()}
-    )
+    prints = sorted({model.made_of()["data_fingerprint"] for model in models.values()})
     data = sorted({lineage.data.name for lineage in comparison.results.study.lineages})
     return [
         f"data: {', '.join(data)} (fingerprint {', '.join(prints) or 'unknown'})",
         f"seeds: {' '.join(map(str, comparison.results.study.seeds))}",
         *(f"{name}: {', '.join(values)}" for name, values in where.items() if values),
+        *continued(comparison.results),
         f"tutelage {version('tutelage')}, statistics by scipy {version('scipy')}",
     ]
 
@@ -137,7 +140,7 @@ def _cells(comparison: Comparison, standing: Standing) -> tuple[str, ...]:
     return (
         standing.arm,
         standing.generation,
-        f"{done}" if done == asked else f"{done} of {asked}",
+        told_seeds(done, asked, len(standing.at_chance)),
         _spread(standing.top1),
         _interval(standing.top1, ".2f"),
         _difference(standing),
@@ -180,7 +183,8 @@ def _difference(standing: Standing) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that stays text in Markdown."""
+    """Text that stays text in Markdown, on one line."""
+    text = printable(text)
     for mark in "\\`*_[]<>|#":
         text = text.replace(mark, f"\\{mark}")
     return text
@@ -195,6 +199,7 @@ def _numbers(comparison: Comparison, standing: Standing) -> dict[str, object]:
         "reference": _harmless(comparison.reference),
         "seeds_asked": len(comparison.results.study.seeds),
         "seeds": " ".join(map(str, standing.seeds)),
+        "seeds_at_chance": " ".join(map(str, standing.at_chance)),
         **_parts("top1", top1),
         "top1_deviation": top1 and top1.deviation,
         "common_seeds": " ".join(map(str, standing.common)),
@@ -216,4 +221,6 @@ def _parts(name: str, found: Summary | Paired | None) -> dict[str, float | None]
 
 
 def _harmless(text: str) -> str:
-    return f"'{text}" if text[:1] in "=+-@" and text else text
+    """Text that a spreadsheet takes for no formula, and a terminal for no order."""
+    text = printable(text)
+    return f"'{text}" if text.lstrip()[:1] in tuple("=+-@") else text

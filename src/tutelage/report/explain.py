@@ -11,6 +11,7 @@ from tutelage.data import Facts
 from tutelage.lineage import Lineage, expected_scores
 from tutelage.models.build import build
 from tutelage.objective import number
+from tutelage.outside import printable
 
 
 def explanation(lineage: Lineage, facts: Facts, shares: Sequence[dict[str, float]] = ()) -> str:
@@ -24,7 +25,7 @@ def explanation(lineage: Lineage, facts: Facts, shares: Sequence[dict[str, float
     shape = f"{facts.channels}x{facts.height}x{facts.width}"
     sizes = f"{images:,} training images of {shape} in {facts.num_classes} classes, {facts.test_size:,} test images"
     lines = [
-        f"{lineage.name}: {count} generation{'s' if count > 1 else ''} on {lineage.data.name}",
+        f"{lineage.name}: {count} generation{'s' if count > 1 else ''} on {printable(lineage.data.name)}",
         f"{sizes}; {lineage.views.count} views of each training image",
     ]
     costs = {name: _cost(name, facts) for name in dict.fromkeys(g.model for g in lineage.generations)}

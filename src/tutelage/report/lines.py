@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,10 +52,10 @@ class Line:
 
     def classes(self) -> tuple[str, ...]:
         """The names of its classes, as they can be printed."""
-        from tutelage.export.card import printable
+        from tutelage.outside import printable
 
         model = next(iter(self.models.values()))
-        return tuple(map(printable, json.loads((model.folder / "config.json").read_bytes())["class_names"]))
+        return tuple(map(printable, model.made_of()["class_names"]))
 
     def labels(self) -> TrainingLabels | None:
         """The labels of its training images, where they are kept."""

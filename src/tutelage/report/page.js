@@ -62,7 +62,7 @@ function swatch([, colour, shape, dash]) {
 function cell(value) {
   if (value === null || value === undefined) return "";
   let words = String(value);
-  if (typeof value === "string" && /^[=+\-@]/.test(words)) words = "'" + words;  // no formula for a spreadsheet
+  if (typeof value === "string" && /^\s*[=+\-@]/.test(words)) words = "'" + words;  // no formula for a spreadsheet
   return /[",\n\r]/.test(words) ? `"${words.replaceAll('"', '""')}"` : words;
 }
 

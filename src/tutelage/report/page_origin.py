@@ -73,7 +73,7 @@ def _data(results: Results) -> list[tuple[str, str]]:
     models = {lineages[row.lineage].data: model for row in results.rows for model in row.models if model.finished}
     found = []
     for data, model in models.items():
-        made: dict[str, Any] = json.loads((model.folder / "config.json").read_bytes())
+        made = model.made_of()
         names, shape = made["class_names"], "x".join(map(str, made["input"]))
         found += [(f"classes of {data.name}", f"{len(names)}: {', '.join(names)}"), (f"images of {data.name}", shape)]
     return found

@@ -8,6 +8,8 @@ from tutelage.report.comparison import HEADINGS, _cells, _difference, _interval,
 from tutelage.report.page_charts import differences, over_generations
 from tutelage.report.page_curves import curves, energy
 from tutelage.report.page_parts import Chart, Mark, Section, Statement, Table
+from tutelage.report.remarks import RULE, lost, lost_arms
+from tutelage.report.remarks import seeds as told_seeds
 from tutelage.report.tables import _energy, _mean, percent
 from tutelage.study import Comparison, Standing
 from tutelage.study.compare import of
@@ -29,6 +31,8 @@ def answer(comparison: Comparison) -> Section:
     if short := [one for one in comparison.standings if not one.ensemble and len(one.seeds) < len(study.seeds)]:
         told = _named([f"{standing.arm} ({_of_n(comparison, standing)})" for standing in short])
         blocks.append(Statement(text=f"Not all seeds are finished: {told}.", mark="failed"))
+    if arms := lost_arms(comparison):
+        blocks.append(Statement(text=f"{_named(arms, '; ')}.", mark="failed"))
     if study.watch_test:
         blocks.append(Statement(text="The test set was watched during training; nothing was chosen by it."))
     return Section(title="Answer", blocks=tuple(blocks))
@@ -101,7 +105,7 @@ def generations(comparison: Comparison) -> Section:
     for row in comparison.results.rows:
         expected = "" if row.expected is None else f"{row.expected:.3f}"
         told = (row.lineage, row.generation, row.model)
-        done = f"{len(row.test)}" if len(row.test) == seeds else f"{len(row.test)} of {seeds}"
+        done = told_seeds(len(row.test), seeds, len(row.at_chance))
         accuracy = (percent(of(row.holdout, "top1")), percent(of(row.test, "top1")), percent(of(row.test, "top5")))
         other = (_mean(row.test, "nll"), _mean(row.test, "ece"), expected, _energy(row))
         rows.append((*told, done, *accuracy, *other, percent(of(row.ensemble, "top1"))))
@@ -115,6 +119,7 @@ def generations(comparison: Comparison) -> Section:
             "Last epoch, mean ± standard deviation over the seeds, accuracies in percent.",
             "Energy: mean of the best three scores on training images; expected: the label's score in closed form.",
             "Ensemble: mean of the probabilities of generations 0 to this one.",
+            *([RULE] if lost(comparison.results) else []),
         ),
     )
     return Section(title="Generations", blocks=(table,))

@@ -28,7 +28,7 @@ def vega() -> str:
     import vl_convert
 
     script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    with contextlib.suppress(OSError):  # a cache is a convenience
+    with contextlib.suppress(OSError, storage.NewerFormat):  # a cache is a convenience
         storage.commit(folder, {_NAME: script.encode()})
     return script
 

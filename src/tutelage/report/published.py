@@ -10,6 +10,7 @@ from tutelage.published import Cell
 from tutelage.recipes.experiments import experiments
 from tutelage.recipes.experiments.scale import differences
 from tutelage.report.comparison import _escaped
+from tutelage.report.remarks import seeds as told_seeds
 from tutelage.study import Results
 from tutelage.study import Row as Generation
 from tutelage.study.results import Measures, spread
@@ -32,10 +33,10 @@ MEASURES = {
 class Row:
     """One printed number and what was measured for it, both in the metric of the ``cell``.
 
-    ``measured`` and ``deviation`` (divisor n - 1) are over the ``n`` finished of ``asked`` seeds, ``difference`` is
-    measured less published; None where there is nothing to know. ``generation`` is the model of the ``arm``, a
-    generation or an ensemble of several. ``differs`` says what was done otherwise than in the paper, ``unknown`` what
-    is not known of the paper's runs, with what was done.
+    ``measured`` and ``deviation`` (divisor n - 1) are over the ``n`` finished of ``asked`` seeds, of which
+    ``at_chance`` learned nothing; ``difference`` is measured less published; None where there is nothing to know.
+    ``generation`` is the model of the ``arm``, a generation or an ensemble of several. ``differs`` says what was done
+    otherwise than in the paper, ``unknown`` what is not known of the paper's runs, with what was done.
     """
 
     cell: Cell
@@ -48,6 +49,7 @@ class Row:
     asked: int
     differs: tuple[str, ...]
     unknown: tuple[str, ...]
+    at_chance: int = 0
 
 
 def beside(results: Results) -> tuple[Row, ...]:
@@ -184,6 +186,7 @@ def _row(link: Link, row: Generation, asked: int, differs: tuple[str, ...], unkn
         asked=asked,
         differs=differs,
         unknown=unknown,
+        at_chance=len(row.ensemble_at_chance if link.ensemble else row.at_chance),
     )
 
 
@@ -232,7 +235,7 @@ def _cells(row: Row, marks: dict[tuple[str, ...], int]) -> tuple[str, ...]:
         row.cell.certainty,
         "" if row.measured is None else _number(row.measured, row.deviation),
         "" if row.difference is None else f"{row.difference:+.2f}",
-        f"{row.n}" if row.n == row.asked else f"{row.n} of {row.asked}",
+        told_seeds(row.n, row.asked, row.at_chance),
         f"differs ({marks[row.differs]})" if row.differs else "no difference known",
     )
 

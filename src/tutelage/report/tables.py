@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tutelage.report.remarks import RULE, lost
+from tutelage.report.remarks import seeds as told_seeds
 from tutelage.study.results import Measures, Results, Row, spread
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+READING = (
+    "energy: mean of the best three scores on the training images; expected: the labelled class's score "
+    "in closed form; ensemble: mean of the probabilities of generations 0 to this one"
+)
 
 
 def percent(values: list[float]) -> str:
@@ -41,15 +49,16 @@ def _energy(row: Row, count: int = 3) -> str:
 def table(results: Results) -> Table:
     """One line a generation: accuracy with its spread over the seeds, energy, calibration, the ensemble up to it."""
     from rich.table import Table
+    from rich.text import Text
 
     seeds = len(results.study.seeds)
     data = results.study.lineages[0].data.name + (" (test set watched)" if results.study.watch_test else "")
+    told = "".join(f"\n{line}" for line in (*lost(results), RULE)) if lost(results) else ""
     drawn = Table(
         title=f"{results.name}: {data}, last epoch, mean ± standard deviation over {seeds} seeds"
         if seeds > 1
         else f"{results.name}: {data}, last epoch, one seed (no spread)",
-        caption="energy: mean of the best three scores on the training images; expected: the labelled class's score "
-        "in closed form; ensemble: mean of the probabilities of generations 0 to this one",
+        caption=Text(f"{READING}{told}"),
         title_justify="left",
         caption_justify="left",
     )
@@ -65,7 +74,7 @@ def table(results: Results) -> Table:
         cells = [
             f"{row.lineage}: {row.generation}" if several else row.generation,
             row.model,
-            f"{len(row.test)} of {seeds}" if len(row.test) < seeds else f"{seeds}",
+            told_seeds(len(row.test), seeds, len(row.at_chance)),
             *([percent(_of(row.holdout, "top1"))] if holdout else []),
             percent(_of(row.test, "top1")),
             percent(_of(row.test, "top5")),

@@ -19,7 +19,7 @@ class Standing:
 
     ``seeds`` are those it finished and ``models`` what the numbers come from, a tuple for each of them; ``top1`` and
     ``difference`` (to the reference, over the seeds that both finished, which are ``common``) are shares in [0, 1];
-    ``corrected`` is Holm's p-value.
+    ``corrected`` is Holm's p-value. ``at_chance`` are the seeds that learned nothing (``evaluation.at_chance``).
     """
 
     arm: str
@@ -34,6 +34,7 @@ class Standing:
     difference: Paired | None = None
     corrected: float | None = None
     verdict: str = ""
+    at_chance: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,7 @@ def _standing(
         top1=told["top1"],
         nll=told["nll"],
         ece=told["ece"],
+        at_chance=tuple(seed for seed in (row.ensemble_at_chance if ensemble else row.at_chance) if seed in seeds),
     )
     if row is reference and not ensemble:
         return replace(standing, verdict="reference")

@@ -10,13 +10,17 @@ from tutelage.lineage import TeacherStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What to run on; ``None`` threads divides the cores among the seeds that run side by side."""
+    """What to run on; ``None`` threads divides the cores among the seeds that run side by side.
+
+    ``strict`` refuses to continue what was begun in another way than it would go on: see ``lineage.train``.
+    """
 
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = None
     processes: int = 1
     teacher_store: TeacherStore = "off"
+    strict: bool = False
 
     @classmethod
     def divided(
@@ -26,22 +30,31 @@ class Machine:
         precision: str = "auto",
         threads: int | None = None,
         teacher_store: TeacherStore = "off",
+        strict: bool = False,
+        side_by_side: int | None = None,
     ) -> Machine:
-        """Run seeds side by side on a CPU, the cores divided among them; one after the other on a GPU.
+        """Run ``side_by_side`` seeds at once: by default as many as cores on a CPU, which they divide, one on a GPU.
+
+        Errors: ``ValueError`` for fewer than one.
 
         >>> Machine.divided(seeds=1, device="cpu").processes
         1
+        >>> Machine.divided(seeds=5, device="cpu", side_by_side=3).processes
+        3
         """
+        if side_by_side is not None and side_by_side < 1:
+            raise ValueError(f"side_by_side must be at least 1, not {side_by_side}")
         on_cpu = device == "cpu" or (device == "auto" and not has_cuda())
-        processes = min(seeds, available_cores()) if on_cpu else 1
+        processes = min(seeds, side_by_side or (available_cores() if on_cpu else 1))
         if threads is None and processes > 1:
-            threads = available_cores() // processes
+            threads = max(1, available_cores() // processes)
         return cls(
             device=device,
             precision=precision,
             threads=threads,
             processes=processes,
             teacher_store=teacher_store,
+            strict=strict,
         )
 
     def engine(self) -> Engine:

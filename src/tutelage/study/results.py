@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
-from tutelage.evaluation import ensemble, measure
+from tutelage.evaluation import at_chance, ensemble, measure
 from tutelage.lineage import Model, expected_scores, models_of
+from tutelage.outside import data_only
 from tutelage.study.values import Failure, Study, load_failures, load_study
 
 Measures = dict[str, float | list[float]]
@@ -22,6 +24,8 @@ class Row:
     ``test`` and ``train`` hold the measures of each finished seed, in the order of ``seeds``; ``ensemble`` those of
     generations 0 to this one together, on the test set, in the order of ``ensemble_seeds``; ``expected`` is the
     closed form of the labelled class's score, where there is one. ``models`` has one entry for each seed asked for.
+    ``at_chance`` and ``ensemble_at_chance`` are the seeds whose accuracy on the test set is no sign of having learned
+    (``evaluation.at_chance``); they are measured like all others, and stand in every mean.
     """
 
     lineage: str
@@ -36,6 +40,8 @@ class Row:
     holdout: list[Measures] = field(default_factory=list)
     ensemble_seeds: list[int] = field(default_factory=list)
     ensemble: list[Measures] = field(default_factory=list)
+    at_chance: list[int] = field(default_factory=list)
+    ensemble_at_chance: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +75,22 @@ def spread(values: list[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-def load_results(name: str, runs: Path) -> Results:
+def load_results(name: str, runs: Path, *, trust: bool = True) -> Results:
     """Gather what is finished of a study that was written down, without loading its data or running a network.
 
-    Errors: ``ValueError`` with the nearest names; ``storage.Damaged``.
+    A network of the user's own is part of its models' addresses by the file that defines it. Where that is not plain
+    to see, the code is imported; without ``trust`` it is not.
+
+    Errors: ``ValueError`` with the nearest names, or for code that would have to be imported; ``storage.Damaged``.
     """
     written = load_study(name, runs)
     study = written.study
-    models = {
-        (number, seed): models_of(lineage, seed, written.fingerprints[number], written.precision, runs)
-        for number, lineage in enumerate(study.lineages)
-        for seed in study.seeds
-    }
+    with contextlib.nullcontext() if trust else data_only():
+        models = {
+            (number, seed): models_of(lineage, seed, written.fingerprints[number], written.precision, runs)
+            for number, lineage in enumerate(study.lineages)
+            for seed in study.seeds
+        }
     found = results(study, models, written.num_classes)
     return replace(
         found,
@@ -118,9 +128,15 @@ def results(study: Study, models: dict[tuple[int, int], tuple[Model, ...]], num_
                 if "holdout" in evaluation:
                     row.holdout.append(evaluation["holdout"])
                 predictions = line[place].predictions()
+                labels = predictions["test_labels"]
                 kept[seed].append(predictions["test"])
+                if at_chance(predictions["test"], labels):
+                    row.at_chance.append(seed)
                 if place > 0 and len(kept[seed]) == place + 1:
+                    together = ensemble(kept[seed])
                     row.ensemble_seeds.append(seed)
-                    row.ensemble.append(measure(ensemble(kept[seed]), predictions["test_labels"]))
+                    row.ensemble.append(measure(together, labels))
+                    if at_chance(together, labels):
+                        row.ensemble_at_chance.append(seed)
             rows.append(row)
     return Results(study=study, rows=tuple(rows))

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tutelage.data.load import load
 from tutelage.engine import Engine, keep_freed_memory
 from tutelage.lineage import Lineage, Progress, Stopped, models_of, rehearse, train
 from tutelage.study.machine import HERE, Machine
-from tutelage.study.values import Failure, Study, Written, write_failures, write_study
+from tutelage.study.values import Failure, Study, Written, begun_otherwise, studies, write_failures, write_study
 from tutelage.training import NotFinite
 
 _BAD_INPUT = (ValueError, storage.InUse, NotFinite, OSError)
@@ -32,6 +33,7 @@ class Event:
 
     ``phase`` is ``kept``, ``training``, ``measuring`` or ``finished`` (see ``lineage.Progress``), or ``warning``,
     ``failed`` or ``stopped``, with ``text``; a seed whose process died has failed in no ``lineage`` in particular.
+    ``at_chance`` is ``lineage.Model.at_chance`` of a finished model.
     ``lines`` are the epochs' measures that no event before it told (``metrics.jsonl``), ``measures`` those of the
     finished model by set and name (``test/top1``), ``address`` is the model's.
     """
@@ -48,6 +50,7 @@ class Event:
     seconds: float = 0.0
     loss: float | None = None
     top1: float | None = None
+    at_chance: bool = False
     text: str = ""
     address: str = ""
     lines: tuple[dict[str, float], ...] = ()
@@ -63,17 +66,20 @@ def run(
     command: str = "",
     experiment: str = "",
 ) -> Iterator[Event]:
-    """Train all that is missing; yields events. An arm that fails at a seed leaves all others running.
+    """Train all that is missing; yields events. An arm that fails at a seed, by whatever, leaves all others running.
+
+    With ``TUTELAGE_TRACEBACK`` in the environment what nobody foresaw is raised, and ends the seeds of its process.
 
     ``command`` and the name of an ``experiment`` are kept with the study, to be shown beside its results.
 
-    Errors: before anything is trained, ``ValueError`` for what does not fit; in this process, ``Stopped``.
+    Errors: before anything is trained, ``ValueError`` for what does not fit, and where the machine is strict and the
+    study was begun in another precision or on other images; in this process, ``Stopped``.
     """
     engine = machine.engine()
     loaded = load_all(study)
     for lineage, splits in zip(study.lineages, loaded, strict=True):
         rehearse(lineage, study.seeds[0], splits, runs, engine)
-    runs.mkdir(parents=True, exist_ok=True)
+    storage.make_folder(runs)
     written = Written(
         study=study,
         precision=engine.precision,
@@ -82,13 +88,22 @@ def run(
         command=command,
         experiment=experiment,
     )
+    if differs := begun_otherwise(written, runs):
+        text = f"this run was begun otherwise ({differs}): these are other models, and those of then stay as they are"
+        if machine.strict:
+            raise ValueError(f"{text}; strict refuses to begin them")
+        yield Event(seed=study.seeds[0], phase="warning", text=text)
     write_study(written, runs)
     failures: list[Failure] = []
     write_failures(study.name, failures, runs)
     for event in _run_all(written, loaded, runs, machine, engine, should_stop):
         if event.phase == "failed":
             failures.append(Failure(seed=event.seed, arm=event.lineage, text=event.text))
-            write_failures(study.name, failures, runs)
+            try:
+                if study.name in studies(runs):  # a folder that is gone is not made anew
+                    write_failures(study.name, failures, runs)
+            except OSError as error:  # the others still run
+                yield Event(seed=event.seed, phase="warning", text=f"why it failed is not kept: {error}")
         yield event
 
 
@@ -145,6 +160,7 @@ def _run_seed(
             yield Event(seed=seed, phase="failed", lineage=lineage.name, text=text)
             continue
         warnings: list[str] = []
+        fault: str | None = None
         try:
             for progress in train(
                 lineage,
@@ -157,14 +173,32 @@ def _run_seed(
                 watch_test=study.watch_test,
                 meter=study.meter,
                 teacher_store=machine.teacher_store,
+                strict=machine.strict,
             ):
                 while warnings:
                     yield Event(seed=seed, phase="warning", lineage=lineage.name, text=warnings.pop(0))
                 yield _event(lineage, seed, progress)
-        except _BAD_INPUT as error:
+        except Stopped:
+            raise
+        except Exception as error:
+            if os.environ.get("TUTELAGE_TRACEBACK") and not isinstance(error, _BAD_INPUT):
+                raise
             if isinstance(error, NotFinite):  # it would be so again; whatever else it was may have passed
                 broken[next(model.address for model in models if not model.finished)] = lineage.name
-            yield Event(seed=seed, phase="failed", lineage=lineage.name, text=f"{error}")
+            fault = _told(error)
+        while warnings:
+            yield Event(seed=seed, phase="warning", lineage=lineage.name, text=warnings.pop(0))
+        if fault is not None:  # told here, where nothing of what failed holds memory any more
+            yield Event(seed=seed, phase="failed", lineage=lineage.name, text=fault)
+
+
+def _told(error: Exception) -> str:
+    """What happened, in one line; of what nobody foresaw also where."""
+    if isinstance(error, _BAD_INPUT):
+        return f"{error}"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(f"{error}".split())[:300]
+    return f"{type(error).__name__}{f': {text}' if text else ''} ({Path(last.filename).name}, line {last.lineno})"
 
 
 def _event(lineage: Lineage, seed: int, progress: Progress) -> Event:
@@ -189,6 +223,7 @@ def _event(lineage: Lineage, seed: int, progress: Progress) -> Event:
         seconds=progress.seconds,
         loss=record.metrics["loss"] if record and record.metrics else None,
         top1=measures.get("test/top1"),
+        at_chance=bool(measures) and progress.model.at_chance(),
         text=_shares(record.metrics) if record and record.metrics else "",
         address=progress.model.address,
         lines=progress.lines,
@@ -209,14 +244,20 @@ def _run_processes(
     spawned: Callable[..., multiprocessing.process.BaseProcess] = context.Process
     waiting = list(seeds)
     living: dict[Connection, tuple[int, multiprocessing.process.BaseProcess]] = {}
-    stopped = False
+    stopped = left = False
+    resource_tracker.ensure_running()  # which unblocks all signals as it starts
     try:
         while waiting or living:
             while waiting and len(living) < machine.processes and not stopped:
                 seed = waiting.pop(0)
                 here, there = context.Pipe(duplex=False)
                 process = spawned(target=_work, args=(study, seed, runs, machine, there, os.getpid()))
-                process.start()
+                # Ctrl-C goes to this process and all of these: they do not hear it, this one asks them to stop.
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+                try:
+                    process.start()
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 there.close()
                 living[here] = (seed, process)
             if should_stop() and not stopped:
@@ -227,46 +268,55 @@ def _run_processes(
                 assert isinstance(pipe, Connection)
                 seed, process = living[pipe]
                 try:
-                    yield pipe.recv()
-                except EOFError:
+                    event: Event = pipe.recv()
+                except (EOFError, OSError):  # the latter in the middle of a message
                     process.join()
                     del living[pipe]
                     code = process.exitcode
-                    ended = stopped and code == -signal.SIGTERM  # it was asked to stop before it could listen
+                    ended = should_stop() and code == -signal.SIGTERM  # it was asked to before it could listen
+                    left |= code == 75  # whoever asked it to stop
                     if code not in (0, 75) and not ended:
                         text = f"its process ended with {f'signal {-code}' if code and code < 0 else f'code {code}'}"
                         yield Event(seed=seed, phase="failed", text=text)
+                else:
+                    yield event
     finally:
         for _, process in living.values():
             process.terminate()
             process.join(10)
-    if stopped:
+    if stopped or left:
         raise Stopped("stopped, with every seed saved")
 
 
 def _work(study: Study, seed: int, runs: Path, machine: Machine, pipe: Connection, parent: int) -> None:
     """The body of one seed's process; it ends with its parent, however that ends."""
-    asked = False
+    asked = begun = False
 
     def ask(*_: object) -> None:
         nonlocal asked
         asked = True
+        if not begun:  # nothing is trained yet
+            storage.abandon()
+            os._exit(75)
 
     signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent has it too, and decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        return
     keep_freed_memory()
     code = 0
     try:
         engine = machine.engine()
         loaded = load_all(study)
         for event in _run_seed(study, seed, loaded, runs, engine, machine, lambda: asked or os.getppid() != parent):
+            begun = True
             pipe.send(event)
     except Stopped as stop:
         pipe.send(Event(seed=seed, phase="stopped", text=str(stop)))
         code = 75
-    except Exception:
-        pipe.send(Event(seed=seed, phase="failed", text=traceback.format_exc()))
+    except Exception as error:
+        pipe.send(Event(seed=seed, phase="failed", text=_told(error)))
     pipe.close()
     sys.exit(code)

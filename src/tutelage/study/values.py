@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tutelage import config, storage
 from tutelage.lineage import Lineage
+from tutelage.outside import checked, parse_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +80,36 @@ def write_study(written: Written, runs: Path) -> None:
     """Write a study down before it starts, so that a part of it can be shown while it runs."""
     folder = runs / "studies" / written.study.name
     content = storage.json_bytes(config.to_json(written))
-    if not storage.is_finished(folder) or (folder / "study.json").read_bytes() != content:
-        storage.commit(folder, {"study.json": content})
+    with contextlib.suppress(storage.Damaged):  # it is new, or was cut short as it was written
+        storage.verify(folder)
+        if (folder / "study.json").read_bytes() == content:
+            return
+    number = 1 + max((_number(path) for path in (runs / "studies").glob("*")), default=0)
+    storage.commit(folder, {"study.json": content}, {"number": number})
+
+
+def _number(folder: Path) -> int:
+    """The place of a study in the order in which they were written: clocks jump, and copies have other times."""
+    try:
+        number = storage.read_manifest(folder)["note"].get("number")
+    except ValueError:  # damaged, or of a newer tutelage
+        return 0
+    return number if isinstance(number, int) else 0
+
+
+def begun_otherwise(written: Written, runs: Path) -> str:
+    """What a study would now be trained on or in that it was not when it was written down; empty where nothing."""
+    try:
+        before = load_study(written.study.name, runs)
+    except ValueError:  # it is new, or damaged and about to be written again
+        return ""
+    found = []
+    if before.precision != written.precision:
+        found.append(f"precision was {before.precision}, now {written.precision}")
+    for lineage, old, new in zip(written.study.lineages, before.fingerprints, written.fingerprints, strict=True):
+        if old != new:
+            found.append(f"{lineage.name}: the images of {lineage.data.name} are others now")
+    return ", ".join(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +129,20 @@ def write_failures(name: str, failures: Sequence[Failure], runs: Path) -> None:
 
 
 def load_failures(name: str, runs: Path) -> tuple[Failure, ...]:
-    """Read what :func:`write_failures` kept."""
+    """Read what :func:`write_failures` kept.
+
+    Errors: ``storage.Damaged``.
+    """
     path = runs / "studies" / name / "failures.json"
-    return tuple(config.from_json(json.loads(path.read_bytes()))) if path.exists() else ()
+    found: tuple[Failure, ...] = _read(path, tuple[Failure, ...]) if path.exists() else ()
+    return found
 
 
 def studies(runs: Path) -> list[str]:
     """The names of all studies in a runs folder, the newest first."""
     found = [path for path in (runs / "studies").glob("*") if storage.is_finished(path)]
-    return [path.name for path in sorted(found, key=lambda path: -(path / "study.json").stat().st_mtime)]
+    order = {path: (_number(path), (path / "study.json").stat().st_mtime) for path in found}
+    return [path.name for path in sorted(found, key=order.__getitem__, reverse=True)]
 
 
 def load_study(name: str, runs: Path) -> Written:
@@ -116,12 +151,26 @@ def load_study(name: str, runs: Path) -> Written:
     Errors: ``ValueError`` with the nearest names; ``storage.Damaged``.
     """
     folder = runs / "studies" / name
-    if not storage.is_finished(folder):
+    if "/" in name or not storage.is_finished(folder):
         known = studies(runs)
         if not known:
             raise ValueError(f"no run named {name!r}: {runs} holds none yet")
         raise config.unknown("run", name, known)
     storage.verify(folder)
-    written = config.from_json(json.loads((folder / "study.json").read_bytes()))
-    assert isinstance(written, Written)
+    written: Written = _read(folder / "study.json", Written)
+    several = len(written.study.lineages)
+    if not len(written.fingerprints) == len(written.num_classes) == several or min(written.num_classes) < 1:
+        raise storage.Damaged(f"{folder / 'study.json'} lacks the data of its {several} lineages")
     return written
+
+
+def _read(path: Path, kind: Any) -> Any:
+    """A value as it was written down, of this kind.
+
+    Errors: ``storage.Damaged`` with the file and the path in it.
+    """
+    try:
+        return checked(config.from_json(parse_json(path.read_bytes(), str(path))), kind, "$")
+    except ValueError as error:
+        text = str(error)
+        raise storage.Damaged(text if text.startswith(str(path)) else f"{path}: {text}") from None

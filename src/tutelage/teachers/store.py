@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tutelage import storage
 from tutelage.config import digest, to_json
+from tutelage.outside import parse_json
+from tutelage.teachers.blocks import BLOCKS, extent, make_block, open_block
 
 __all__ = ["LogitStore"]
 
@@ -27,7 +25,6 @@ FLUSH_SECONDS = 60.0
 """How long a computed row may be only in memory; a kill costs the teacher's work of that time."""
 RETRY_SECONDS = 10.0
 """How long to leave a store alone that another process would not let go of."""
-_BLOCKS = "[0-9]*-[0-9]*.block"
 
 
 class LogitStore:
@@ -84,8 +81,11 @@ class LogitStore:
     def __enter__(self) -> LogitStore:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        elif not issubclass(kind, OSError):  # of a stop or a fault; where the disk failed nothing more is written
+            self.close(wait=2.0)
 
     @property
     def keys(self) -> Tensor:
@@ -155,29 +155,35 @@ class LogitStore:
         self._places[tail[self._places[tail] < -1]] = -1
         self._count, self._flushed = 0, time.monotonic()
 
-    def close(self) -> None:
-        """Write what is only in memory."""
+    def close(self, wait: float = 30.0) -> None:
+        """Write what is only in memory, waiting so many seconds for another process that writes."""
         if self._count and self._writable:
-            self.flush(wait=30.0)
+            self.flush(wait)
             if self._count and self._writable:
                 self.warn(f"{self._count} rows of the teacher's logits are lost: {self.folder} stayed in use")
 
     def _append(self, keys: Tensor, rows: Tensor) -> None:
         """Rows first, then the file that makes them a block; the lock is held."""
         # The end of the last block, not of the file: what lies behind it was cut short. Damaged blocks count.
-        start = max((sum(_extent(path)) for path in self.folder.glob(f"{_BLOCKS}*")), default=0)
+        if not (self.folder / "rows").exists():
+            storage.write_bytes(self.folder / "rows", b"")  # its name is on disk before any block speaks of it
+        there = (self.folder / "rows").stat().st_size // self._row_bytes
+        ends = [sum(extent(path) or (0, 0)) for path in self.folder.glob(f"{BLOCKS}*")]
+        start = max((end for end in ends if end <= there), default=0)
         data = rows.view(torch.uint8).numpy().tobytes()
-        (self.folder / "rows").touch()
-        with (self.folder / "rows").open("r+b") as file:
-            file.seek(start * self._row_bytes)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # Gaps between sorted keys, their low halves before their high ones: a byte or two each once compressed.
-        gaps = np.diff(keys.numpy(), prepend=0)
-        packed = zlib.compress(np.stack([gaps & 0xFFFF, gaps >> 16]).astype("<u2").tobytes())
-        name = f"{start:012d}-{len(keys)}.block"
-        storage.write_bytes(self.folder / name, _seal(name, packed, data) + packed)
+        with (self.folder / "rows").open("r+b", buffering=0) as file:
+            try:
+                with storage.told_of(self.folder / "rows", len(data)):
+                    file.seek(start * self._row_bytes)
+                    left = memoryview(data)
+                    while left:
+                        left = left[file.write(left) :]
+                    os.fsync(file.fileno())
+            except OSError:
+                file.truncate(start * self._row_bytes)  # a checkpoint may need the room
+                raise
+        name, block = make_block(start, keys, data)
+        storage.write_bytes(self.folder / name, block)
 
     def _open_blocks(self) -> None:
         """Check the blocks that are new, and take their rows in."""
@@ -190,7 +196,7 @@ class LogitStore:
             if (path := found[name]).name == "rows":
                 continue
             try:
-                start, keys = self._open(path)
+                start, keys = open_block(path, self.folder / "rows", self._row_bytes, self.size)
             except (storage.Damaged, OSError) as fault:
                 self.warn(f"{fault}: set aside, its rows will be computed again")
                 self._seen.remove(name)
@@ -206,28 +212,10 @@ class LogitStore:
 
     def _listed(self) -> Iterator[tuple[tuple[str, int, int], Path]]:
         """The file of rows and the blocks, each with what tells it from another one of its name."""
-        for path in (self.folder / "rows", *self.folder.glob(_BLOCKS)):
+        for path in (self.folder / "rows", *self.folder.glob(BLOCKS)):
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
                 yield (path.name, status.st_ino, 0 if path.name == "rows" else status.st_mtime_ns), path
-
-    def _open(self, path: Path) -> tuple[int, Tensor]:
-        try:
-            start, count = _extent(path)
-            block = path.read_bytes()
-            seal, packed = block[:32], block[32:]
-            with (self.folder / "rows").open("rb") as file:
-                file.seek(start * self._row_bytes)
-                data = file.read(count * self._row_bytes)
-            if seal != _seal(path.name, packed, data):
-                raise ValueError("it is not what its SHA-256 says")
-        except (ValueError, FileNotFoundError) as error:
-            raise storage.Damaged(f"block {path} of a teacher's logits is damaged ({error})") from None
-        low, high = np.frombuffer(zlib.decompress(packed), dtype="<u2").reshape(2, count).astype(np.int64)
-        keys = torch.from_numpy((low + (high << 16)).cumsum())
-        assert keys.min() >= 0
-        assert keys.max() < self.size
-        return start, keys
 
 
 def _describe(path: Path, described: object) -> None:
@@ -236,18 +224,6 @@ def _describe(path: Path, described: object) -> None:
         with storage.lock(path.parent, wait=30.0):  # who holds the lock removes what others have half written
             storage.write_bytes(path, storage.json_bytes(described))
     with contextlib.suppress(ValueError):
-        if digest(json.loads(path.read_bytes())) == digest(described):
+        if digest(parse_json(path.read_bytes(), str(path))) == digest(described):
             return
     raise storage.Damaged(f"{path} says that this store was made of something else than its name: delete its folder")
-
-
-def _extent(path: Path) -> tuple[int, int]:
-    start, count = path.name.split(".")[0].split("-")
-    return int(start), int(count)
-
-
-def _seal(name: str, packed: bytes, data: bytes) -> bytes:
-    seal = hashlib.sha256(f"{name}\n{len(packed)}\n".encode())
-    seal.update(packed)
-    seal.update(data)
-    return seal.digest()

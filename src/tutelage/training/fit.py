@@ -54,8 +54,8 @@ def fit(
 
     With ``meter`` each epoch's metrics hold every term's share of the gradient norm at the epoch's first step.
 
-    Errors: :class:`NotFinite` before the optimizer would use a loss that is not a number (on a GPU: before the next
-    record); ``ValueError`` for an objective that needs a teacher where there is none.
+    Errors: :class:`NotFinite` for a loss or gradient that is not a number, before any weight moves by it (a GPU is
+    asked only at the next record); ``ValueError`` for an objective that needs a teacher where there is none.
     """
     with Lesson(network, objective, normalization, engine, teacher) as lesson:
         yield from _loop(lesson, data, schedule, seed, state, pulse, meter)
@@ -87,7 +87,7 @@ def _loop(
 
     def record(metrics: dict[str, float] | None = None) -> Record:
         if not work.finite:
-            raise NotFinite(f"the loss was not a finite number at or before step {step} of {steps}")
+            raise NotFinite(f"the loss or a gradient was not a finite number at or before step {step} of {steps}")
         return Record(
             step=step,
             steps=steps,

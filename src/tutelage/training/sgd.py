@@ -33,6 +33,9 @@ class Sgd:
         self.decay, self.momentum, self.nesterov = weight_decay, momentum, nesterov and momentum > 0
         self.buffers: dict[nn.Parameter, Tensor] = {}
         """The momentum ``m`` of each parameter that has had a gradient."""
+        self.broken = torch.zeros(1, device=self.parameters[0].device)
+        """1 from the first gradient on that was not a finite number, float32 ``[1]``."""
+        self._one = torch.ones_like(self.broken)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -41,7 +44,10 @@ class Sgd:
 
     @torch.no_grad()
     def step(self, rate: float | Tensor) -> None:
-        """Move every parameter that has a gradient; ``rate`` may be a float32 ``[]`` on the parameters' device."""
+        """Move every parameter that has a gradient; ``rate`` may be a float32 ``[]`` on the parameters' device.
+
+        Nothing moves in a step whose gradients are not all finite numbers, nor in any step after it: ``broken`` is 1.
+        """
         groups: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], ...]] = {}
         for parameter in self.parameters:
             if parameter.grad is not None:
@@ -52,6 +58,8 @@ class Sgd:
                     if parameter not in self.buffers:
                         self.buffers[parameter] = torch.zeros_like(parameter)
                     group[2].append(self.buffers[parameter])
+        for _, gradients, _ in groups.values():  # all of them before any weight moves; nothing waits for the device
+            torch._amp_foreach_non_finite_check_and_unscale_(gradients, self.broken, self._one)
         for weights, gradients, buffers in groups.values():
             torch._fused_sgd_(
                 weights,
@@ -64,4 +72,5 @@ class Sgd:
                 nesterov=self.nesterov,
                 maximize=False,
                 is_first_step=False,
+                found_inf=self.broken,
             )

@@ -19,11 +19,10 @@ class Step:
     """Ask teacher and student, take the gradient, move the weights, add up what is to be told of the epoch.
 
     ``sums``, float64 ``[2 + 2 terms]``, holds the epoch's correct answers, its loss and each term, summed over
-    images, and behind them the terms' shares of the gradient. ``finite`` turns False at the first loss that is not a
-    number.
+    images, and behind them the terms' shares of the gradient. ``finite`` turns False at the first loss or gradient
+    that is not a number; no weight moves by such a gradient, nor after it.
 
-    Errors: on a CPU :class:`NotFinite` before the optimizer would use such a loss. A GPU is not asked here, which
-    would stall it at every step.
+    Errors: on a CPU :class:`NotFinite` at once. A GPU is not asked here, which would stall it at every step.
     """
 
     def __init__(self, lesson: Lesson, bound: Bound, optimizer: Sgd) -> None:
@@ -46,12 +45,33 @@ class Step:
             self.sums[-self.terms :] = gradient_shares(loss, list(self.lesson.network.parameters()))
         self.optimizer.zero_grad()
         loss.total.backward()
-        self.optimizer.step(rate)
+        self.optimizer.step(rate)  # moves nothing where a gradient is not finite
+        if self.lesson.engine.device.type == "cpu":
+            if self.optimizer.broken:
+                raise NotFinite(self._diagnosis_of_gradient(loss, batch, rate, progress))
+        else:
+            self.finite.logical_and_(self.optimizer.broken[0] == 0)
         with torch.no_grad():
             count = len(signals.labels)
             correct = (signals.student_logits.argmax(1) == signals.labels).sum()
             told = torch.stack([correct, loss.total * count, *(part * count for part in loss.parts.values())])
             self.sums[: len(told)] += told
+
+    def _diagnosis_of_gradient(self, loss: Loss, batch: Batch, rate: float | Tensor, progress: float | None) -> str:
+        """Where a gradient that is not finite comes from; the batch is asked again, as its graph is gone."""
+        names = [*self.lesson.network.named_parameters(), *self.bound.named_parameters()]
+        weights = [name for name, each in names if each.grad is not None and not each.grad.isfinite().all()]
+        parts = self.bound(self.lesson.signals(batch, progress)).parts
+        terms = [name for name, part in parts.items() if part.requires_grad and not self._has_gradient(part)]
+        return (
+            f"the gradient is not finite at {self.where}, though the loss is {loss.total.item():g} (learning rate "
+            f"{float(rate):g}, samples {_samples(batch)}; terms {', '.join(terms) or 'none alone'}; first in "
+            f"{weights[0]}): this step was not taken"
+        )
+
+    def _has_gradient(self, part: Tensor) -> bool:
+        found = torch.autograd.grad(part, self.optimizer.parameters, retain_graph=True, allow_unused=True)
+        return all(gradient is None or bool(gradient.isfinite().all()) for gradient in found)
 
 
 class Steps:
@@ -68,8 +88,8 @@ class Steps:
 
     def take(self, index: int, progress: float, meter: bool = False) -> None:
         """Take a step of the epoch."""
-        part = slice(index * self.data.batch_size, (index + 1) * self.data.batch_size)
-        self.step(self.data.batch(*(each[part] for each in self.plan)), self.rates[index], progress, meter)
+        part = self.plan.part(index * self.data.batch_size, self.data.batch_size)
+        self.step(self.data.batch(*part), self.rates[index], progress, meter)
 
 
 class RecordedSteps(Steps):
@@ -134,8 +154,7 @@ def _is_steady(step: Step, data: Epochs, seed: int) -> bool:
     """Whether the objective can do without being told how far training is, and without asking the host."""
     step.lesson.network.eval()  # no statistic may move
     step.bound.eval()
-    plan = data.plan(seed, 0)
-    batch = data.batch(*(each[: data.batch_size] for each in plan))
+    batch = next(data.batches(seed, 0))
     step.bound(step.lesson.signals(batch, 0.0))  # constants are made on first use
     try:
         with step.lesson.engine.unasked():
@@ -150,14 +169,22 @@ def _is_steady(step: Step, data: Epochs, seed: int) -> bool:
 def _diagnosis(loss: Loss, signals: Signals, batch: Batch, rate: float | Tensor, where: str) -> str:
     terms = [name for name, part in loss.parts.items() if not part.isfinite()]
     teacher = signals.teacher_logits
+    wrong = None
     if teacher is not None and not teacher.isfinite().all():
-        blame = "the teacher's logits are not finite"
+        wrong, blame = ~teacher.isfinite().all(1), "the teacher's logits are not finite"
     elif not signals.student_logits.isfinite().all():
+        wrong = ~signals.student_logits.isfinite().all(1)
         blame = "the student's logits are not finite: try a smaller learning rate"
     else:
         blame = f"the terms {', '.join(terms)} are not finite"
-    ids = ", ".join(str(i) for i in batch.ids[:5].tolist())
+    samples = _samples(batch, wrong)
     return (
-        f"the loss is {loss.total.item()} at {where} (learning rate {float(rate):g}, samples {ids}, ...; "
+        f"the loss is {loss.total.item()} at {where} (learning rate {float(rate):g}, samples {samples}; "
         f"terms {', '.join(terms) or 'none alone'}): {blame}; this step was not taken"
     )
+
+
+def _samples(batch: Batch, wrong: Tensor | None = None) -> str:
+    """The first of a batch's samples, or of those that are wrong."""
+    ids = (batch.ids if wrong is None else batch.ids[wrong]).tolist()
+    return ", ".join(map(str, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
