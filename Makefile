@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-versi
 # What pip would do on one core, at the end of an install; files that are not meant to compile are passed over.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 
-.PHONY: help demo test lint ready browser bench torture clean
+.PHONY: help demo test lint ready browser bench torture audit clean
 
 help: ## What there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -50,6 +50,11 @@ bench: .venv/dev ## Measured ratios, side by side in one run
 torture: ready ## Every fault at length: hundreds of kills, an hour or more; rewrites docs/evidence/faults.md
 	TUTELAGE_TORTURE=1 TUTELAGE_FAULTS=.venv/faults.json $(BIN)/python -m pytest -n 2 -m "fault or torture" tests; \
 		code=$$?; $(BIN)/python -m tests.faults.rows .venv/faults.json "make torture" > docs/evidence/faults.md; exit $$code
+
+audit: ## Known vulnerabilities of the pinned packages, where there is somebody to ask
+	@[ -x .venv/audit/bin/pip-audit ] || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip install \
+		--quiet --disable-pip-version-check pip-audit==2.10.1; } >/dev/null 2>&1 || true
+	@$(PYTHON) -m tests.faults.audit .venv/audit/bin/pip-audit
 
 clean: ## Remove the environment and caches, not the runs
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -245,6 +245,7 @@ def test_what_cannot_come_back_is_refused(value: Any, message: str) -> None:
 MATCH = config.to_json(Match(name="m", target=TeacherProbs()))
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
@@ -254,20 +255,23 @@ MATCH = config.to_json(Match(name="m", target=TeacherProbs()))
         ({"is": ""}, "$: '' is not part of tutelage"),
         ({"is": ".objective:Match"}, "$: '.objective:Match' is not part of tutelage"),
         ({"is": "functional:soften"}, "$: functional:soften is not a value that a configuration can hold"),
-        ({"is": "data.load:Path"}, "$: data.load:Path is not a value that a configuration can hold"),
+        ({"is": "data.load:Path"}, "$: 'data.load:Path' is not tutelage's own"),
         ({**MATCH, "wieght": 1.0}, "$: unknown field of objective:Match 'wieght': did you mean weight?"),
         ({"is": "objective:Match", "name": "m"}, "$: Match.__init__() missing 1 required keyword-only argument"),
-        ({**MATCH, "target": 4.0}, "$: target of 'm' must be a Target, not 4.0"),
-        ({"a": [0, {"b": {"is": "objective:Constant", "value": "1"}}]}, "$.a[1].b: a constant is a number, not '1'"),
+        ({**MATCH, "target": 4.0}, "$.target: expected Target, not 4.0"),
+        ({"a": [0, {"b": {"is": "objective:Constant", "value": "1"}}]}, "$.a[1].b.value: expected a number, not '1'"),
         ([[{"function": "functional:kl_divergense"}]], "$[0][0]: unknown name in functional 'kl_divergense'"),
         ({**MATCH, "distance": {"function": "functional:nope"}}, "$.distance: unknown name in functional 'nope'"),
         ({"is": "objective:Objective", "terms": []}, "$: an objective needs at least one term"),
         ({"is": "training:Schedule", "epochs": 0}, "$: epochs must be at least 1, not 0"),
-        ({"is": "training:Schedule", "lr": "fast"}, "$: '>=' not supported"),
+        ({"is": "training:Schedule", "lr": "fast"}, "$.lr: expected a number, not 'fast'"),
         ({"is": 5}, "$: a name is text, not 5"),
         ({"function": ["functional", "soften"]}, "$: a name is text, not ['functional', 'soften']"),
-        ({"function": "config:os"}, "$: config:os is not a function"),
+        ({"function": "config:os"}, "$: 'config:os' is not tutelage's own"),
         ({"function": "objective:Match"}, "$: objective:Match is not a function"),
+        ({"function": "storage:remove"}, "$: storage:remove is no function of functional, objective, methods"),
+        ({"function": "__main__:main"}, "$: __main__:main is no function of functional, objective, methods"),
+        ({"function": "functional:soften", "power": 2}, "$: a function has no fields, such as 'power'"),
     ],
 )
 def test_a_fault_is_named_with_its_path(tree: Any, message: str) -> None:
@@ -275,6 +279,7 @@ def test_a_fault_is_named_with_its_path(tree: Any, message: str) -> None:
         config.from_json(tree)
 
 
+@pytest.mark.fault(28, 30)
 @pytest.mark.parametrize(
     "tree", [{"is": "os:system"}, {"function": "subprocess:run"}, {"is": "sys:exit", "status": 3}]
 )
@@ -285,6 +290,7 @@ def test_functions_of_other_modules_are_refused(tree: dict[str, Any]) -> None:
         config.from_json({"deep": [tree]}, allow=("json",))
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("name", ["trap:Value", "trap.inner:Value", "tutelage.trap:Value"])
 @pytest.mark.parametrize("key", ["is", "function"])
 def test_nothing_is_imported_that_was_not_allowed(

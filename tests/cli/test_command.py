@@ -118,6 +118,7 @@ def test_a_recipe_and_a_network_of_ones_own(tutelage: Command, tmp_path: Path) -
     assert tutelage("run", "baseline", "--model", "mine.py:net", *QUICK).returncode == 0
 
 
+@pytest.mark.fault(32)
 def test_a_network_of_the_wrong_size_is_refused_before_training(tutelage: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))\n"
@@ -128,6 +129,7 @@ def test_a_network_of_the_wrong_size_is_refused_before_training(tutelage: Comman
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.fault(21)
 def test_a_loss_that_explodes_fails_that_seed_and_leaves_nothing_behind(tutelage: Command, tmp_path: Path) -> None:
     done = tutelage("run", "baseline", "--lr", "1e20", *QUICK)
     assert done.returncode == 1
@@ -151,6 +153,7 @@ def test_a_folder_of_images(tutelage: Command, tmp_path: Path) -> None:
     assert "notes.png" in done.stderr
 
 
+@pytest.mark.fault(31)
 def test_an_npz_with_a_label_out_of_range(tutelage: Command, tmp_path: Path) -> None:
     images, labels = np.zeros((6, 8, 8), dtype=np.uint8), np.array([0, 1, 0, 1, 0, -100])
     arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels % 2}

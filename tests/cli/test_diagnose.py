@@ -133,18 +133,6 @@ def test_a_run_that_has_nothing_yet(in_process: InProcess, tmp_path: Path, finis
     assert err == "tutelage: no model of the run is finished yet: the command that began it continues it\n"
 
 
-def test_a_stop_is_no_failure(
-    in_process: InProcess, tmp_path: Path, finished: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stopped(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tutelage.lineage.measured._run", stopped)
-    code, out, err = in_process("diagnose", finished)
-    assert (code, out) == (75, "")
-    assert err == "stopped; the same command continues from there\n"
-
-
 def test_help_names_all_diagnostics(in_process: InProcess) -> None:
     assert get_args(Part) == PARTS
     said = in_process("diagnose", "--help")[1]

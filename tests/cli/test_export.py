@@ -153,6 +153,7 @@ def test_an_altered_file_is_one_line_and_exit_code_2(
     shutil.rmtree(trained / "out")
 
 
+@pytest.mark.fault(38)
 def test_names_do_not_steer_the_terminal(
     study: Study, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_file_and_an_arm_that_fails(tutelage: Command, tmp_path: Path) -> None
     assert "- wild, seed 1: the loss is" in page
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -50,7 +50,7 @@ def test_killed_and_continued_then_nothing_is_left_to_do(
     tutelage: Command, in_process: InProcess, name: str, tmp_path: Path
 ) -> None:
     runs, words = tmp_path / "runs", ("transfer", name, "--data", "mine.npz")
-    killed = tutelage(*words, TUTELAGE_FAULT="kill@21")  # in the third of ten commits, each of eight operations
+    killed = tutelage(*words, TUTELAGE_FAULT="kill@28")  # in the third of ten commits
     assert killed.returncode == -signal.SIGKILL
     before = finished(runs)
     assert len(before) == 4  # both probes of one model, each with its manifest

@@ -109,6 +109,7 @@ PIXELS = np.zeros((200, 3072), np.uint8)
 LABELS = [label % 100 for label in range(200)]
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize(
     ("file", "entries", "message"),
     [
@@ -144,6 +145,7 @@ def test_content_that_is_not_this_set(
     assert visible(tmp_path / "data") == []
 
 
+@pytest.mark.fault(28)
 def test_no_payload_runs_in_an_archive(
     payloads: dict[str, bytes], members: MakeMembers, make_tar: MakeTar, tmp_path: Path
 ) -> None:
@@ -165,6 +167,7 @@ def test_no_payload_runs_in_an_archive(
     assert visible(tmp_path / "data") == []
 
 
+@pytest.mark.fault(24)
 def test_a_failed_import_keeps_what_was_there(
     archive: Callable[[str], Path], make_tar: MakeTar, tmp_path: Path
 ) -> None:
@@ -194,6 +197,7 @@ def test_names_and_files_that_do_not_exist(small_layouts: object, tmp_path: Path
     assert visible(tmp_path) == []
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("spoil", ["flip", "truncate", "append", "remove", "manifest", "other set"])
 def test_a_spoiled_store_is_noticed(spoil: str, archive: Callable[[str], Path], tmp_path: Path) -> None:
     root = tmp_path / "data"

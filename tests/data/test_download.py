@@ -94,6 +94,7 @@ def test_download_then_load(served: Site, tmp_path: Path) -> None:
     assert cifar.check("cifar100", tmp_path).endswith("imported from set.tar.gz (the official archive)")
 
 
+@pytest.mark.fault(24, 25)
 def test_what_is_kept_is_not_fetched_again_unless_it_is_damaged(served: Site, tmp_path: Path) -> None:
     cifar.download("cifar100", tmp_path)
     cifar.download("cifar100", tmp_path)
@@ -104,6 +105,7 @@ def test_what_is_kept_is_not_fetched_again_unless_it_is_damaged(served: Site, tm
     assert len(load_cifar("cifar100", tmp_path).train) == 200
 
 
+@pytest.mark.fault(25)
 def test_several_at_once_fetch_it_once(served: Site, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         for folder in pool.map(lambda _: cifar.download("cifar100", tmp_path), range(4)):
@@ -120,6 +122,7 @@ def test_a_redirect_on_this_machine_is_followed(
     assert served.asked == ["/old", "/set.tar.gz"]
 
 
+@pytest.mark.fault(25)
 def test_what_cannot_be_had_says_what_to_do(served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -133,6 +136,7 @@ def test_what_cannot_be_had_says_what_to_do(served: Site, tmp_path: Path, monkey
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.fault(25)
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_body_cut_short(served: Site, share: float, tmp_path: Path) -> None:
     served.announced = len(served.body)
@@ -142,6 +146,7 @@ def test_a_body_cut_short(served: Site, share: float, tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("change", [b"\0", b""])
 def test_a_wrong_checksum_is_found_before_anything_is_read(
     served: Site, change: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -156,6 +161,7 @@ def test_a_wrong_checksum_is_found_before_anything_is_read(
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.fault(25)
 def test_an_endless_body_is_cut_off(served: Site, tmp_path: Path) -> None:
     checksum = md5(served.body, usedforsecurity=False).hexdigest()
     with pytest.raises(ValueError, match="more than the 1000 bytes allowed"):  # noqa: SIM117 - one statement fails
@@ -163,6 +169,7 @@ def test_an_endless_body_is_cut_off(served: Site, tmp_path: Path) -> None:
             raise AssertionError("the body was handed on")
 
 
+@pytest.mark.fault(25)
 def test_a_silent_server_times_out(served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -171,6 +178,7 @@ def test_a_silent_server_times_out(served: Site, tmp_path: Path, monkeypatch: py
             cifar.download("cifar100", tmp_path)
 
 
+@pytest.mark.fault(25)
 def test_a_redirect_away_from_https_is_refused(served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served.redirects = {"/away": "http://example.org/set.tar.gz", "/file": "file:///etc/passwd"}
     point_to(f"{served.url}/away", monkeypatch)
@@ -185,6 +193,7 @@ def test_a_redirect_away_from_https_is_refused(served: Site, tmp_path: Path, mon
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.fault(25)
 @pytest.mark.parametrize("target", ["http://example.org/a", "http://localhost/a", "ftp://example.org/a"])
 def test_https_is_never_left(target: str) -> None:
     request = urllib.request.Request("https://example.org/a")

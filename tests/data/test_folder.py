@@ -143,6 +143,7 @@ def test_photos_are_turned_upright(tmp_path: Path) -> None:
     assert (read[:, 0, 0].tolist(), read[:, -1, -1].tolist()) == ([*RED], [*BLUE])
 
 
+@pytest.mark.fault(38)
 @pytest.mark.parametrize("name", ["<script>alert(1)<∕script>", "new\nline", "x" * 200, "…", "a b", "'; DROP TABLE"])
 def test_hostile_names_are_kept_as_text(name: str, tmp_path: Path) -> None:
     root = tmp_path / "set"
@@ -154,6 +155,7 @@ def test_hostile_names_are_kept_as_text(name: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.fault(38)
 def test_names_that_are_no_utf8_become_text(tmp_path: Path) -> None:
     os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")  # noqa: PTH102 - pathlib takes no bytes
     make(tmp_path, dog=3)
@@ -221,6 +223,7 @@ def png(width: int, height: int) -> bytes:
     )
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize("side", [10_000, 50_000, 2**31 - 1])
 def test_images_with_absurdly_many_pixels_are_refused(side: int, tmp_path: Path) -> None:
     root = make(tmp_path / "set", a=3, b=3)
@@ -261,6 +264,7 @@ def test_too_few_images_to_cut_a_test_set(tmp_path: Path) -> None:
     assert sorted(read_folder(tmp_path).train.labels.tolist()) == [0, 1]
 
 
+@pytest.mark.fault(31)
 def test_a_test_folder_that_does_not_fit(tmp_path: Path) -> None:
     make(tmp_path / "train", a=3, b=3)
     with pytest.raises(ValueError, match="has a train folder but no test folder"):
@@ -273,6 +277,7 @@ def test_a_test_folder_that_does_not_fit(tmp_path: Path) -> None:
         read_folder(tmp_path)
 
 
+@pytest.mark.fault(27)
 def test_more_than_fits_in_memory_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

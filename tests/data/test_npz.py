@@ -104,6 +104,7 @@ def test_shapes_that_are_no_images(shape: tuple[int, ...], message: str) -> None
         from_arrays(**GOOD | {"train_images": np.zeros(shape, np.uint8)})
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -168,6 +169,7 @@ def test_missing_arrays_are_named(tmp_path: Path) -> None:
         read_npz(path)
 
 
+@pytest.mark.fault(28)
 def test_python_objects_are_refused_unread(tmp_path: Path) -> None:
     marker = tmp_path / "pwned"
 
@@ -240,12 +242,14 @@ def peak_of_refusing(path: Path, message: str) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize("shape", [(10**6, 10**6), (2**62, 4), (0, -1), (-6, -20), (10**30,)])
 def test_a_shape_that_the_file_does_not_hold_is_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
     path = bomb(tmp_path / "set.npz", npy(shape, bytes(120)))
     assert peak_of_refusing(path, "declares the shape .* which does not fit its size") < 2**21
 
 
+@pytest.mark.fault(27)
 def test_a_bomb_is_refused_by_what_it_declares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert npz.MAX_BYTES <= 2**32
     monkeypatch.setattr(npz, "MAX_BYTES", 2**20)
@@ -254,6 +258,7 @@ def test_a_bomb_is_refused_by_what_it_declares(tmp_path: Path, monkeypatch: pyte
     assert peak_of_refusing(path, r"arrays have \d+ bytes; 1048576 are the most") < 2**21
 
 
+@pytest.mark.fault(27)
 def test_a_bomb_that_declares_less_is_refused(tmp_path: Path) -> None:
     content = bytearray(bomb(tmp_path / "set.npz", npy((2**24,), bytes(2**24))).read_bytes())
     size = struct.pack("<I", len(npy((2**24,), b"")) + 2**24)
@@ -265,11 +270,13 @@ def test_a_bomb_that_declares_less_is_refused(tmp_path: Path) -> None:
     assert peak_of_refusing(path, "cannot be used") < 2**22
 
 
+@pytest.mark.fault(27)
 def test_a_long_header_is_refused(tmp_path: Path) -> None:
     path = bomb(tmp_path / "set.npz", npy((1,) * 15_000, b"a"))
     assert peak_of_refusing(path, "cannot be used") < 2**22
 
 
+@pytest.mark.fault(27)
 def test_other_compressions_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:

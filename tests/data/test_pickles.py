@@ -43,6 +43,7 @@ def test_pickles_of_today_are_read(protocol: int, order: str) -> None:
     assert (entries["name"], entries["shared"], entries["none"]) == ("é", ["a", "a"], (None, True))
 
 
+@pytest.mark.fault(28)
 def test_no_payload_runs(payloads: dict[str, bytes]) -> None:
     assert len(payloads) > 50
     for name, payload in payloads.items():
@@ -51,6 +52,7 @@ def test_no_payload_runs(payloads: dict[str, bytes]) -> None:
         assert caught.value.__cause__ is None, name
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_the_refused_name_is_told(protocol: int) -> None:
     class Evil:
@@ -61,6 +63,7 @@ def test_the_refused_name_is_told(protocol: int) -> None:
         read_pickle(pickle.dumps(Evil(), protocol=protocol), "batch")
 
 
+@pytest.mark.fault(28)
 def test_names_of_an_array_cannot_be_called_otherwise() -> None:
     encode = b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00rot\x86R."
     with pytest.raises(ValueError, match="calls something that is not part of an array"):
@@ -110,6 +113,7 @@ def peak_of_refusing(data: bytes, message: str) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.fault(27, 28)
 def test_absurd_pickles_cost_little_memory() -> None:
     memo = b"\x80\x02]r" + struct.pack("<I", 2**32 - 1) + b"]."  # the C unpickler would allocate 64 GB for this
     assert peak_of_refusing(memo, "damaged") < 2**20
@@ -120,6 +124,7 @@ def test_absurd_pickles_cost_little_memory() -> None:
     assert peak_of_refusing(copies, "uses a text of 1000000 characters twice") < 2**24
 
 
+@pytest.mark.fault(27, 28)
 def test_nested_tuples_as_key_end_at_once() -> None:
     # Hashing this key would take 2^60 steps, hashing the deep one would overflow the stack of the interpreter.
     wide = b"\x80\x02})" + b"q\x00h\x00\x86" * 60 + b"K\x01s."
@@ -129,6 +134,7 @@ def test_nested_tuples_as_key_end_at_once() -> None:
             read_pickle(data, "batch")
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("inner", [b")" + b"q\x00h\x00\x86" * 60, b"]" + b"q\x00h\x00a", b")" + b"\x85" * 100_000])
 def test_absurd_values_where_texts_belong(inner: bytes) -> None:
     for data in (inner + b"U\x01a\x93.", b"U\x01a" + inner + b"\x93.", b"cnumpy\ndtype\n" + inner + b"\x85R."):
@@ -136,6 +142,7 @@ def test_absurd_values_where_texts_belong(inner: bytes) -> None:
             read_pickle(b"\x80\x02" + data, "batch")
 
 
+@pytest.mark.fault(27)
 def test_the_number_of_operations_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_OPERATIONS <= 2_000_000
     monkeypatch.setattr("tutelage.data.pickles.MAX_OPERATIONS", 1000)
@@ -165,6 +172,7 @@ OPERATIONS += [b"q\x00", b"h\x00", b"\x94", b"R", b"b", b"\x93", b"cnumpy\ndtype
 OPERATIONS += [b"cnumpy.core.multiarray\n_reconstruct\n", b"c_codecs\nencode\n", b"X\x06\x00\x00\x00latin1"]
 
 
+@pytest.mark.fault(28)
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(OPERATIONS), max_size=40))
 def test_any_sequence_of_allowed_operations_is_data_or_an_error(operations: list[bytes]) -> None:
@@ -176,6 +184,7 @@ def test_any_sequence_of_allowed_operations_is_data_or_an_error(operations: list
         assert all(isinstance(key, str) for key in result)
 
 
+@pytest.mark.fault(28)
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(PYTHON_2) - 1), st.integers(0, 255))
 def test_any_changed_byte_is_data_or_an_error(position: int, value: int) -> None:

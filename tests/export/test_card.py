@@ -81,6 +81,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.fault(38)
 def test_hostile_names_are_shown_letter_by_letter(contract: Contract, source: Source) -> None:
     about = contract.about | {"generation": "<b>\n# g", "lineage": "l](x)", "method": "`` ` <i> ``"}
     about["data"] = about["data"] | {"name": '"\n---\nlicense: mit'}

@@ -65,7 +65,7 @@ def test_a_model_json_that_disagrees_is_noticed(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not readable JSON"),
+        ("", "cannot be read as JSON"),
         ("{}", "it has no 'format'"),
         ('{"files": 3}', "it has no 'format'"),
     ],
@@ -125,6 +125,7 @@ def test_what_is_not_there(runs: Path, tmp_path: Path) -> None:
         open_file(tmp_path / "model.pth")
 
 
+@pytest.mark.fault(28)
 def test_a_pt2_runs_nothing_unless_trusted(exported: Exported, tmp_path: Path) -> None:
     """The file is whole and its contract good; but what it holds as sample inputs is a command."""
 
@@ -160,6 +161,7 @@ def rewritten(folder: Path, **changes: object) -> Path:
     return weights
 
 
+@pytest.mark.fault(28)
 def test_weights_may_not_name_code_to_run(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     weights = rewritten(folder, model=f"{tmp_path / 'evil.py'}:net")
@@ -220,6 +222,7 @@ def test_a_graph_for_other_images(folder: Path) -> None:
         open_file(change_onnx(folder, input=size))
 
 
+@pytest.mark.fault(28)
 def test_onnx_weights_outside_the_file_are_not_read(folder: Path, tmp_path: Path) -> None:
     model = onnx.load_model(folder / "model.onnx")
     convert_model_to_external_data(model, location="elsewhere.bin", size_threshold=0)

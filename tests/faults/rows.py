@@ -11,7 +11,7 @@ import platform
 import re
 import sys
 import tomllib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,11 @@ def page(results: list[dict[str, Any]], command: str) -> str:
             cases[re.sub(r"\[.*", "", result["test"])].append(result)
         for test, results_of in sorted(cases.items()):
             outcomes = [result["outcome"] for result in results_of]
-            told = [f"{what}: {count:,}" for result in results_of for count, what in result["tried"]]
+            sums: Counter[str] = Counter()
+            for result in results_of:
+                for count, what in result["tried"]:
+                    sums[what] += count
+            told = [f"{what}: {count:,}" for what, count in sums.items()]
             counts = ", ".join(f"{outcomes.count(o)} {o}" for o in ("passed", "failed", "skipped") if o in outcomes)
             why = {result["reason"] for result in results_of if result["reason"]}
             lines.append(f"- `{test}`: {counts}" + "".join(f"; {t}" for t in told) + "".join(f" ({w})" for w in why))

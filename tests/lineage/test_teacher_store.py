@@ -30,9 +30,14 @@ def lineage(epochs: int = 2, objective: Objective | None = None) -> Lineage:
     return Lineage(name="line", data=Data(name="noise"), views=views, generations=(first, *pupils))
 
 
+def only_of_chance(warning: str) -> None:
+    """After an epoch or two these teachers know nothing yet, and that is said."""
+    assert " is at chance (" in warning
+
+
 def trained(line: Lineage, splits: Splits, runs: Path, store: TeacherStore, precision: str = "fp32") -> list[Model]:
     engine = Engine.choose("cpu", precision, 1)
-    told = train(line, 0, splits, runs=runs, engine=engine, warn=pytest.fail, teacher_store=store)
+    told = train(line, 0, splits, runs=runs, engine=engine, warn=only_of_chance, teacher_store=store)
     return [progress.model for progress in told if progress.phase == "finished"]
 
 
@@ -66,5 +71,6 @@ def test_a_folder_that_cannot_be_made(splits: Splits, tmp_path: Path) -> None:
     engine = Engine.choose("cpu", "fp32", 1)
     for _ in train(lineage(), 0, splits, runs=tmp_path, engine=engine, warn=warnings.append, teacher_store="on"):
         pass
-    assert len(warnings) == 3
-    assert all(warning.startswith("the teacher's logits are not kept: ") for warning in warnings)
+    kept = [warning for warning in warnings if not warning.endswith("its training came to nothing")]
+    assert len(kept) == 3
+    assert all(warning.startswith("the teacher's logits are not kept: ") for warning in kept)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.conftest import make_splits
+from tests.conftest import Tried, make_splits
 from tutelage import storage
 from tutelage.data import CropFlip, Data, Splits
 from tutelage.engine import Engine
@@ -78,12 +79,14 @@ def test_shared_generations_are_one_model(splits: Splits, tmp_path: Path) -> Non
     assert [(model.folder / "manifest.json").stat().st_mtime_ns for model in second[:2]] == stamps
 
 
+@pytest.mark.fault(12)
 def test_stopping_at_every_moment_still_ends_in_the_same_bits(splits: Splits, tmp_path: Path) -> None:
     undisturbed = finish(chain(), splits, tmp_path / "a")
     engine = Engine.choose("cpu", "fp32", 1)
     stops = []
     asked = [False]
     for phase in ("training",) * 4 + ("measuring",) * 2 + ("never",):
+        asked[0] = False
         try:
             for progress in train(
                 chain(), 0, splits, runs=tmp_path / "b", engine=engine, should_stop=lambda: asked[0]
@@ -109,19 +112,56 @@ def test_stopping_at_every_moment_still_ends_in_the_same_bits(splits: Splits, tm
         assert not (other.folder / "checkpoints").exists()
 
 
+@pytest.mark.fault(12)
+def test_stopping_at_every_look_at_the_flag(splits: Splits, tmp_path: Path, tried: Tried) -> None:
+    """Also while the sets are measured that are watched after each epoch: its line is completed on going on."""
+    watched = replace(splits, holdout=splits.test)
+    engine = Engine.choose("cpu", "fp32", 1)
+    line = lineage(generation("only", labels_only()))
+
+    def run(runs: Path, at: int) -> bool:
+        """Whether it came to an end before the flag was looked at so often."""
+        looks = iter(range(1, at + 1))
+        try:
+            for _ in train(
+                line, 0, watched, runs=runs, engine=engine, watch_test=True, should_stop=lambda: next(looks) == at
+            ):
+                pass
+        except Stopped:
+            return False
+        except StopIteration:
+            raise AssertionError("it went on") from None
+        return True
+
+    assert run(tmp_path / "undisturbed", 1000)
+    (expected,) = (tmp_path / "undisturbed" / "models").iterdir()
+    looks = 1
+    while not run(tmp_path / f"{looks}", looks):
+        assert run(tmp_path / f"{looks}", 1000)
+        (model,) = (tmp_path / f"{looks}" / "models").iterdir()
+        for name in ("weights.safetensors", "metrics.jsonl", "predictions.safetensors", "evaluation.json"):
+            assert (model / name).read_bytes() == (expected / name).read_bytes(), (looks, name)
+        assert not (model / "checkpoints").exists()
+        looks += 1
+    assert looks > 8
+    tried(looks - 1, "stops at every look at the flag, holdout and test set watched; the same bits")
+
+
 def stopped_once(splits: Splits, runs: Path) -> Model:
     """A model with two checkpoints, after one of its epochs."""
     line = lineage(generation("only", labels_only()))
     engine = Engine.choose("cpu", "fp32", 1)
     for _ in range(2):
+        stop = iter([False, False, True]).__next__  # the third look is that after an epoch
         with pytest.raises(Stopped):
-            for _ in train(line, 0, splits, runs=runs, engine=engine, should_stop=lambda: True):
+            for _ in train(line, 0, splits, runs=runs, engine=engine, should_stop=stop):
                 pass
     (model,) = models_of(line, 0, splits.fingerprint, "fp32", runs)
     assert [checkpoint.step for checkpoint in storage.checkpoints(model.folder)] == [8, 4]
     return model
 
 
+@pytest.mark.fault(6)
 def test_a_damaged_checkpoint_is_passed_over_loudly(splits: Splits, tmp_path: Path) -> None:
     expected = finish(lineage(generation("only", labels_only())), splits, tmp_path / "a")[0]
     model = stopped_once(splits, tmp_path / "b")
@@ -137,6 +177,7 @@ def test_a_damaged_checkpoint_is_passed_over_loudly(splits: Splits, tmp_path: Pa
     assert weights(model) == weights(expected)
 
 
+@pytest.mark.fault(7)
 def test_no_valid_checkpoint_stops_rather_than_starting_over(splits: Splits, tmp_path: Path) -> None:
     model = stopped_once(splits, tmp_path)
     for checkpoint in storage.checkpoints(model.folder):
@@ -146,6 +187,7 @@ def test_no_valid_checkpoint_stops_rather_than_starting_over(splits: Splits, tmp
     assert not model.finished
 
 
+@pytest.mark.fault(36)
 def test_a_damaged_model_is_never_used(splits: Splits, tmp_path: Path) -> None:
     model = finish(chain(), splits, tmp_path)[0]
     path = model.folder / "weights.safetensors"
@@ -154,6 +196,7 @@ def test_a_damaged_model_is_never_used(splits: Splits, tmp_path: Path) -> None:
         finish(chain(), splits, tmp_path)
 
 
+@pytest.mark.fault(14)
 def test_a_folder_in_use_is_left_alone(splits: Splits, tmp_path: Path) -> None:
     (model,) = models_of(lineage(generation("only", labels_only())), 0, splits.fingerprint, "fp32", tmp_path)
     with storage.lock(model.folder), pytest.raises(storage.InUse, match=r"is in use by process \d+ on .* since"):
@@ -161,6 +204,7 @@ def test_a_folder_in_use_is_left_alone(splits: Splits, tmp_path: Path) -> None:
     assert not model.finished
 
 
+@pytest.mark.fault(19)
 def test_continuing_with_other_threads_is_said(splits: Splits, tmp_path: Path) -> None:
     stopped_once(splits, tmp_path)
     said: list[str] = []
@@ -171,6 +215,7 @@ def test_continuing_with_other_threads_is_said(splits: Splits, tmp_path: Path) -
     assert said == ["only: threads was 1, now 2: not bit-exact from here"]
 
 
+@pytest.mark.fault(32)
 @pytest.mark.parametrize("model", ["tests.lineage.test_train:one_class", "tests.lineage.test_train:no_tensor"])
 def test_a_network_that_does_not_fit_is_refused_before_training(splits: Splits, tmp_path: Path, model: str) -> None:
     line = lineage(generation("first", labels_only()), generation("second", labels_only(), model=model))

@@ -151,6 +151,7 @@ def test_a_folder_brings_its_weights(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.fault(32, 34)
 @needs_transformers
 def test_a_folder_of_other_classes_or_channels_is_refused(tmp_path: Path) -> None:
     place = folder(tmp_path)
@@ -192,6 +193,7 @@ def test_faulty_folders_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture
     assert "LOAD REPORT" not in capfd.readouterr().err
 
 
+@pytest.mark.fault(28)
 @needs_transformers
 def test_nothing_in_a_folder_is_run(tmp_path: Path) -> None:
     place, marker = folder(tmp_path), tmp_path / "marker"
@@ -286,11 +288,13 @@ def test_expectation_of_a_folder(
     assert (found.size, *found.mean, *found.std) == pytest.approx((size, mean, std), abs=1e-6)
 
 
+@pytest.mark.fault(21)
 @needs_transformers
 def test_a_folder_that_does_not_say_how_images_are_prepared(tmp_path: Path) -> None:
     place = folder(tmp_path)
     assert expectation(f"hf:{place}", 1).class_names is None  # type: ignore[union-attr]  # LABEL_0 is no name
-    for text in ("[]", "{", '{"image_mean": 3}', '{"image_mean": [0, 0]}', '{"rescale_factor": 0}'):
+    no_numbers = ('{"image_std": [0, 1, 1]}', '{"image_std": [1, -1, 1]}', '{"image_mean": [NaN, 0, 0]}')
+    for text in ("[]", "{", '{"image_mean": 3}', '{"image_mean": [0, 0]}', '{"rescale_factor": 0}', *no_numbers):
         (place / "preprocessor_config.json").write_text(text)
         with pytest.raises(ValueError, match=r"preprocessor_config\.json does not say how images are prepared"):
             expectation(f"hf:{place}")
@@ -395,6 +399,7 @@ def test_importing_this_imports_no_package() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.fault(34)
 def test_normalization_brings_pixels_to_the_size_a_network_wants() -> None:
     pixels = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     plain = Normalization(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))

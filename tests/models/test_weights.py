@@ -145,6 +145,7 @@ def payloads(marker: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("payload", payloads(Path()))
 @pytest.mark.parametrize("place", ["alone", "value", "beside", "key"])
 @pytest.mark.parametrize("zipped", [True, False])
@@ -167,6 +168,7 @@ def test_nothing_in_a_file_is_run(payload: str, place: str, zipped: bool, suffix
     assert not marker.exists()
 
 
+@pytest.mark.fault(28)
 def test_the_payloads_are_live(tmp_path: Path) -> None:
     """Otherwise the test above would show nothing."""
     for name, payload in payloads(tmp_path / "marker").items():
@@ -178,6 +180,7 @@ def test_the_payloads_are_live(tmp_path: Path) -> None:
             (tmp_path / "marker").unlink()
 
 
+@pytest.mark.fault(28)
 def test_values_that_only_a_full_unpickle_reads(tmp_path: Path) -> None:
     checkpoint = {"state_dict": WEIGHTS, "best": np.float64(0.5)}
     refused(saved(tmp_path / "teacher.pth", checkpoint), r"its pickle asks for numpy\._core\.multiarray\.scalar")
@@ -220,6 +223,7 @@ def test_a_flipped_bit_in_the_data_is_noticed(tmp_path: Path) -> None:
     refused(file, "is damaged: the checksum of .* does not fit")
 
 
+@pytest.mark.fault(27)
 def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
     file = saved(tmp_path / "teacher.pt", {"a": torch.zeros(10)})
     bomb = tmp_path / "bomb.pt"
@@ -237,6 +241,7 @@ def test_an_archive_with_two_entries_of_one_name_is_refused(tmp_path: Path) -> N
     refused(file, "two entries of one name")
 
 
+@pytest.mark.fault(27, 29)
 @pytest.mark.parametrize("zipped", [True, False])
 def test_tensors_larger_than_their_data_or_not_plain_are_refused(zipped: bool, tmp_path: Path) -> None:
     strange = {
@@ -268,12 +273,14 @@ def test_what_is_not_a_state_dict(value: Any, message: str, tmp_path: Path) -> N
     refused(saved(tmp_path / "teacher.pt", value), message)
 
 
+@pytest.mark.fault(29)
 def test_a_mapping_nested_in_itself(tmp_path: Path) -> None:
     endless: dict[str, Any] = {}
     endless["model"] = endless
     refused(saved(tmp_path / "teacher.pt", endless), "no state dict")
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_weights_that_are_not_finite(bad: float, tmp_path: Path) -> None:
     weights = {"fine": torch.ones(2), "bad": torch.tensor([1.0, bad, bad]), "count": torch.tensor(1)}
@@ -291,6 +298,7 @@ ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 TWICE = json.dumps(ONE).encode()
 
 
+@pytest.mark.fault(29)
 @pytest.mark.parametrize(
     "content",
     [
@@ -368,6 +376,7 @@ def test_counters_that_old_files_lack_are_not_missed() -> None:
     assert same({name: student.state_dict()[name] for name in weights}, weights)
 
 
+@pytest.mark.fault(32)
 def test_another_number_of_classes_names_both() -> None:
     message = r"teacher\.pth knows 100 classes, the network 5: classifier\.weight is \[100, 64\], not \[5, 64\]"
     fits_not(network(5), network(100).state_dict(), message)
@@ -400,6 +409,7 @@ def test_everything_that_does_not_fit_is_named_in_one_error() -> None:
     fits_not(net, weights, message)
 
 
+@pytest.mark.fault(21)
 def test_weights_that_overflow_in_the_network_are_refused() -> None:
     weights = dict(nn.Linear(2, 2).double().state_dict())
     weights["bias"] = torch.tensor([0.0, 1e300], dtype=torch.float64)

@@ -66,6 +66,7 @@ def test_arms_of_one_recipe_are_named_after_their_arguments() -> None:
     assert arm_names([None, "x"], ["x", "y"], ["x a=1", "y b=1"]) == ["x a=1", "x"]
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -100,6 +101,7 @@ def test_a_fault_is_named_with_its_path(change: dict[str, Any], message: str) ->
         study(**({"arms": ["baseline", "label_smoothing"]} | change))
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize(
     ("text", "message"), [("arms = [", "study.toml: "), ("epochs = 3", "study.toml: a study needs arms")]
 )

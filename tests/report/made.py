@@ -97,6 +97,9 @@ def _write(
     made_of = {
         "place": place,
         "seed": seed,
+        "lineage_seed": seed,
+        "precision": "fp32",
+        "teachers": [],
         "lineage": config.to_json(lineage),
         "data_fingerprint": "f" * 64,
         "input": [1, 8, 8],

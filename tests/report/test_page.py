@@ -279,6 +279,7 @@ def digest(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
+@pytest.mark.fault(38)
 def test_only_what_is_ours_may_run(compared: Comparison) -> None:
     text = page({"run": compared})
     seen = Seen(text)
@@ -317,6 +318,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.fault(38)
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     arms = [made.arm(name, lr=0.1 + place / 100) for place, name in enumerate(HOSTILE)]
     study = Study(lineages=tuple(arms), seeds=(0, 1), title="<b>title</b>")

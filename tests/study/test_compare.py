@@ -175,7 +175,8 @@ def test_models_of_different_images_are_not_compared(study: Study, runs: Path, t
     predictions["test_labels"] = predictions["test_labels"].roll(1)
     from tutelage import storage
 
-    storage.write_bytes(model.folder / "predictions.safetensors", storage.tensor_bytes(predictions))
+    files = {name: (model.folder / name).read_bytes() for name in storage.read_manifest(model.folder)["files"]}
+    storage.commit(model.folder, files | {"predictions.safetensors": storage.tensor_bytes(predictions)})
     with pytest.raises(ValueError, match="different test images"):
         compare_models(load_results(study.name, runs).rows[0].models[0], model)
 

@@ -70,6 +70,7 @@ class FailsForOneSeed(torch.nn.Module):
         return self.body(x.flatten(1)) + self.poison
 
 
+@pytest.mark.fault(37)
 def test_a_seed_that_fails_leaves_the_others(tmp_path: Path) -> None:
     lineage = call("baseline", model="tests.study.test_study:FailsForOneSeed", **QUICK)
     study = Study(lineages=(lineage,), seeds=tuple(range(6)))
@@ -94,6 +95,7 @@ def dies() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
 
 
+@pytest.mark.fault(37)
 def test_seeds_in_processes_and_one_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     side_by_side = Machine(device="cpu", precision="fp32", threads=1, processes=2)
     study = Study(lineages=(call("baseline", **QUICK),), seeds=(0, 1))

@@ -124,6 +124,7 @@ def test_bfloat16_does_not_round(tmp_path: Path) -> None:
         open_store(tmp_path, torch.float64)
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize(
     ("made_of", "shape"),
     [
@@ -149,6 +150,7 @@ def test_any_difference_is_another_store(
     assert other.keys.tolist() == []
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("content", [b'{"made_of": {"teacher": "b"}}', b"{", b""])
 def test_a_folder_made_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
     folder = fill(tmp_path, torch.arange(4))
@@ -162,6 +164,7 @@ def two_blocks(root: Path) -> Path:
     return fill(root, torch.arange(20, 60))
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("where", ["rows", "seal", "keys", "start", "cut short", "gone"])
 def test_a_damaged_block_is_found_dropped_and_filled_again(tmp_path: Path, where: str) -> None:
     folder = two_blocks(tmp_path)
@@ -249,6 +252,7 @@ def test_while_another_writes_rows_wait_and_are_read(tmp_path: Path, monkeypatch
     assert_holds(open_store(tmp_path), torch.arange(10))
 
 
+@pytest.mark.fault(10)
 def test_a_full_disk_ends_the_filling_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warnings: list[str] = []
     fill(tmp_path, torch.arange(10))
@@ -299,6 +303,7 @@ def filler(root: Path, first: int, pause: float, fault: str = "") -> subprocess.
     return subprocess.Popen([sys.executable, "-c", FILLER, str(root), str(first), str(pause), here], env=environment)
 
 
+@pytest.mark.fault(16)
 def test_many_processes_fill_one_store_and_one_is_killed(tmp_path: Path) -> None:
     doomed = filler(tmp_path, 0, 0.01, fault="kill@14")
     others = [filler(tmp_path, first, 0.005) for first in (100, 200)]

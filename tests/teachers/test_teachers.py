@@ -23,6 +23,7 @@ def teacher(seed: int, layers: tuple[str, ...] = ()) -> NetworkTeacher:
     return NetworkTeacher(build("resnet8", 4, 1, seed=seed), normalization, Engine.choose("cpu", "fp32", 1), layers)
 
 
+@pytest.mark.fault(34)
 def test_it_answers_in_eval_mode_without_a_graph() -> None:
     one = teacher(0, ("stage2", "flatten"))
     one.network.train()
@@ -34,6 +35,7 @@ def test_it_answers_in_eval_mode_without_a_graph() -> None:
     assert not any(feature.requires_grad for feature in answer.features.values())
 
 
+@pytest.mark.fault(34)
 def test_it_sees_the_batch_in_its_own_normalization() -> None:
     given = batch()
     one = teacher(0)

@@ -104,6 +104,7 @@ def test_names_stay_names(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("events*"))) == len(names)
 
 
+@pytest.mark.fault(10)
 def test_a_full_disk_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

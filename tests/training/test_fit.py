@@ -116,6 +116,7 @@ def test_the_parts_and_the_rate_are_recorded(splits: Splits) -> None:
         assert 0 <= metrics["accuracy"] <= 1
 
 
+@pytest.mark.fault(34)
 def test_the_teacher_comes_out_as_it_went_in(splits: Splits) -> None:
     network = build("resnet8", 4, 1, seed=1)
     teacher = NetworkTeacher(network, Normalization.of(splits.train.images), engine())
@@ -146,6 +147,7 @@ def test_no_teacher_where_one_is_needed(splits: Splits) -> None:
         next(loop(build("resnet8", 4, 1, seed=0), splits, distillation()))
 
 
+@pytest.mark.fault(32)
 def test_a_teacher_of_one_class_is_refused(splits: Splits) -> None:
     def one_class(_: Batch) -> Prediction:
         return Prediction(torch.zeros(8, 1), {})
@@ -154,12 +156,14 @@ def test_a_teacher_of_one_class_is_refused(splits: Splits) -> None:
         next(loop(build("resnet8", 4, 1, seed=0), splits, distillation(), teacher=one_class))
 
 
+@pytest.mark.fault(21)
 def test_an_exploding_run_stops_before_the_step(splits: Splits) -> None:
     network = build("resnet8", 4, 1, seed=0)
     with pytest.raises(NotFinite, match=r"at step \d+ of 12 .*samples .*student's logits are not finite"):
         list(loop(network, splits, schedule=dataclasses.replace(SCHEDULE, lr=1e20)))
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_a_teacher_that_is_not_finite_is_named(splits: Splits, poison: float) -> None:
     def poisoned(batch: Batch) -> Prediction:
@@ -172,6 +176,7 @@ def test_a_teacher_that_is_not_finite_is_named(splits: Splits, poison: float) ->
     assert all(torch.equal(value, before[name]) for name, value in network.named_parameters())
 
 
+@pytest.mark.fault(21)
 def test_a_state_with_a_bad_weight_is_never_handed_out(splits: Splits) -> None:
     network = build("resnet8", 4, 1, seed=0)
     record = next(loop(network, splits))

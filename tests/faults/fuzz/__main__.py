@@ -1,0 +1,56 @@
+"""``python -m tests.faults.fuzz TARGET SECONDS SEED FOLDER``: fuzz one reader in this process, guided by coverage.
+
+Whatever the reader raises beside ``ValueError``, an input that takes longer than 10 s, and memory beyond 1 GiB more
+than at the start end the process with an error; the input then lies in FOLDER.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import atheris
+import torch
+
+Read = Callable[[bytes], object]
+MORE_MEMORY = 2**30
+"""Bytes of address space that reading may add."""
+
+
+def read(reader: Read, data: bytes) -> bool:
+    """Whether these bytes are read; all that they may be refused with is a ``ValueError``."""
+    try:
+        reader(data)
+    except ValueError:
+        return False
+    return True
+
+
+def main(name: str, seconds: int, seed: int, found: Path) -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    with atheris.instrument_imports(include=["tutelage"]):
+        from tests.faults.fuzz.targets import TARGETS
+    folder = Path(tempfile.mkdtemp(dir=found))
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    target = TARGETS[name](folder)
+    for number, content in enumerate(target.seeds):
+        (corpus / str(number)).write_bytes(content)
+    assert sum(read(target.read, content) for content in target.seeds) > 0, "no seed is a whole file"
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MORE_MEMORY, used + MORE_MEMORY))
+    options = [
+        *(f"-max_total_time={seconds}", f"-seed={seed}", f"-artifact_prefix={found}/", "-timeout=10"),
+        *("-max_len=16384", "-keep_seed=1", "-reduce_inputs=0", "-rss_limit_mb=0", "-print_final_stats=1"),
+    ]
+    atheris.Setup(["fuzz", *options, str(corpus)], lambda data: bool(read(target.read, data)))
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))

@@ -1,0 +1,313 @@
+"""What is fuzzed: every reader of bytes that a stranger may have written, each with seeds that get it deep inside.
+
+A checksum stops nearly every mutation before it comes to the code behind it, and whoever forges a file forges its
+checksum too. So the first byte of an input says whether the rest is the file as it is, or a part of it that is put
+into a file whose checksums are right.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import pickle
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from tutelage import config, storage
+from tutelage.data.archive import read_members
+from tutelage.data.folder import FORMATS, read_image
+from tutelage.data.npz import ARRAYS, read_npz
+from tutelage.data.pickles import read_pickle
+from tutelage.evaluation import measure
+from tutelage.export.contract import parse, parse_text
+from tutelage.lineage import Model
+from tutelage.models.weights import read_weights
+from tutelage.outside import parse_json
+from tutelage.recipes import call
+from tutelage.recipes.arms import read_study
+from tutelage.study import Study
+from tutelage.study.values import Written
+from tutelage.teachers.blocks import seal
+from tutelage.teachers.store import LogitStore
+
+Read = Callable[[bytes], object]
+
+
+class Target(NamedTuple):
+    """A reader that may raise ``ValueError`` and nothing else, and inputs to start from."""
+
+    read: Read
+    seeds: list[bytes]
+
+
+def archive(folder: Path) -> Target:
+    """``.tar.gz``: as it is, or a tar whose header checksums are made right."""
+    wanted = {"set/train", "set/meta"}
+
+    def tar(*entries: tuple[str, bytes, bytes]) -> bytes:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as file:
+            for name, content, kind in entries:
+                info = tarfile.TarInfo(name)
+                info.size, info.type, info.linkname = len(content), kind, "set/train"
+                file.addfile(info, io.BytesIO(content))
+        return buffer.getvalue()
+
+    good = tar(("set/train", b"train" * 20, tarfile.REGTYPE), ("set/meta", b"meta", tarfile.REGTYPE))
+    link = tar(("set/train", b"", tarfile.SYMTYPE), ("../meta", b"meta", tarfile.REGTYPE))
+    pax = tar(("set/" + "n" * 200, b"", tarfile.REGTYPE), ("set/train", b"", tarfile.GNUTYPE_SPARSE))
+
+    def read(data: bytes) -> None:
+        content = data[1:] if data[:1] < b"\x40" else gzip.compress(_with_checksums(data[1:]), 0, mtime=0)
+        for name, _ in read_members(io.BytesIO(content), wanted, "set.tar.gz"):
+            assert name in wanted
+
+    return Target(read, [b"\0" + gzip.compress(good), *(b"\xff" + seed for seed in (good, link, pax))])
+
+
+def _with_checksums(data: bytes) -> bytes:
+    tar, place = bytearray(data), 0
+    while place + 512 <= len(tar) and any(tar[place : place + 512]):
+        tar[place + 148 : place + 156] = b" " * 8
+        tar[place + 148 : place + 155] = b"%06o\0" % sum(tar[place : place + 512])
+        size = 0
+        with suppress(ValueError):
+            size = int(bytes(tar[place + 124 : place + 135]).rstrip(b" \0") or b"0", 8)
+        place += 512 + (size + 511) // 512 * 512
+    return bytes(tar)
+
+
+def pickles(folder: Path) -> Target:
+    """The pickles in CIFAR's archives."""
+    entries = {"data": np.arange(6, dtype=np.uint8).reshape(2, 3), "fine_labels": [0, 5], b"names": ["é", None]}
+
+    def read(data: bytes) -> None:
+        found = read_pickle(data, "batch")
+        assert all(isinstance(key, str) for key in found)
+
+    return Target(read, [pickle.dumps(entries, protocol=protocol) for protocol in (2, 3, 4)])
+
+
+def npz(folder: Path) -> Target:
+    """``.npz``: as it is, or one array of it in a zip that is right."""
+    images, labels = np.zeros((4, 5, 5), np.uint8), np.array([0, 1, 0, 1])
+    arrays = dict(zip(ARRAYS, (images, labels, images, labels), strict=True))
+    members = {name: _npy(array) for name, array in (arrays | {"class_names": np.array(["a", "b"])}).items()}
+    names, path = list(members), folder / "set.npz"
+
+    def packed(changed: dict[str, bytes]) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as file:
+            for name, content in (members | changed).items():
+                file.writestr(f"{name}.npy", content)
+        return buffer.getvalue()
+
+    def read(data: bytes) -> None:
+        place = (data or b"\0")[0]
+        path.write_bytes(data[1:] if place >= len(names) else packed({names[place]: data[1:]}))
+        splits = read_npz(path)
+        assert int(splits.train.labels.max()) < splits.facts.num_classes
+
+    seeds = [bytes([place]) + content for place, content in enumerate(members.values())]
+    return Target(read, [*seeds, b"\xff" + packed({})])
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array)
+    return buffer.getvalue()
+
+
+def safetensors(folder: Path) -> Target:
+    """Weights as safetensors: as they are, or a header over some zeros."""
+    weights = {"a": torch.zeros(2, 3), "b": torch.ones(4, dtype=torch.int64)}
+    whole, path = storage.tensor_bytes(weights), folder / "weights.safetensors"
+    length = int.from_bytes(whole[:8], "little")
+
+    def read(data: bytes) -> None:
+        framed = struct.pack("<Q", len(data[1:])) + data[1:] + bytes(56)
+        path.write_bytes(data[1:] if data[:1] < b"\x40" else framed)
+        for value in read_weights(path).values():
+            assert value.isfinite().all()
+
+    return Target(read, [b"\0" + whole, b"\xff" + whole[8 : 8 + length]])
+
+
+def state_dicts(folder: Path) -> Target:
+    """Weights of ``torch.save``: as they are, new and old, or a pickle in an archive that is right."""
+    weights = {"model": {"module.a": torch.zeros(2, 3), "b": torch.ones(4, dtype=torch.int64)}, "epoch": 3}
+    new, old, path = io.BytesIO(), io.BytesIO(), folder / "weights.pt"
+    torch.save(weights, new)
+    torch.save(weights, old, _use_new_zipfile_serialization=False)
+    with zipfile.ZipFile(new) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    pickled = next(name for name in parts if name.endswith("data.pkl"))
+
+    def read(data: bytes) -> None:
+        if data[:1] < b"\x40":
+            path.write_bytes(data[1:])
+        else:
+            with zipfile.ZipFile(path, "w") as file:
+                for name, content in (parts | {pickled: data[1:]}).items():
+                    file.writestr(name, content)
+        for value in read_weights(path).values():
+            assert value.isfinite().all()
+
+    return Target(read, [b"\0" + new.getvalue(), b"\0" + old.getvalue(), b"\xff" + parts[pickled]])
+
+
+def json_values(folder: Path) -> Target:
+    """Configurations and contracts as JSON."""
+    study = config.to_json(_written())
+    contract = {
+        "format": 1,
+        "model": "resnet8",
+        "input": {"channels": 1, "height": 8, "width": 8},
+        "normalization": {"mean": [0.5], "std": [0.25], "size": None},
+        "class_names": ["a", "b"],
+        "about": {},
+    }
+
+    def read(data: bytes) -> None:
+        with suppress(ValueError):
+            parse_text(data, "model.json")
+        value = parse_json(data, "a.json")
+        with suppress(ValueError):
+            parse(value, "model.json")
+        found = config.from_json(value)
+        config.digest(found)
+
+    seeds = (study, contract, {"function": "functional:soften"})
+    return Target(read, [json.dumps(seed).encode() for seed in seeds])
+
+
+def _written() -> Written:
+    study = Study(lineages=(call("distill", epochs=2, temperature=2.0), call("baseline", epochs=2)))
+    return Written(study=study, precision="fp32", fingerprints=("f", "f"), num_classes=(10, 10))
+
+
+def toml(folder: Path) -> Target:
+    """Studies as TOML files."""
+    path = folder / "study.toml"
+    os.chdir(folder)
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        config.digest(read_study(path))
+
+    seeds = (
+        'arms = ["baseline", {recipe = "label_smoothing", smoothing = 0.2}]\nepochs = 2\nseeds = [0, 1]',
+        '[[arms]]\nrecipe = "tolerant"\nprimary = 0.6\nk = [5, 4]\ngenerations = 2\n[[arms]]\nrecipe = "baseline"',
+        'name = "n"\nreference = "baseline"\nmeter = true\nmodel = "resnet8"\narms = ["baseline"]',
+    )
+    return Target(read, [seed.encode() for seed in seeds])
+
+
+def stored(folder: Path) -> Target:
+    """The files of a finished model, in a folder whose manifest is right."""
+    labels, study = torch.arange(6) % 3, config.to_json(_written().study.lineages[1])
+    logits = torch.eye(3)[labels]
+    made_of = {
+        "place": 0,
+        "lineage_seed": 0,
+        "lineage": study,
+        "class_names": ["a", "b", "c"],
+        "input": [1, 8, 8],
+        "data_fingerprint": "f",
+        "precision": "fp32",
+        "teachers": [],
+        "normalization": {"is": "data:Normalization", "mean": [0.5], "std": [0.2], "size": None},
+    }
+    files = {
+        "config.json": storage.json_bytes(made_of),
+        "evaluation.json": storage.json_bytes({name: measure(logits, labels) for name in ("test", "train")}),
+        "metrics.jsonl": b'{"epoch": 1, "loss": 0.5}\n{"epoch": 2, "loss": 0.25}\n',
+        "predictions.safetensors": storage.tensor_bytes({"test": logits, "test_labels": labels}),
+        storage.MANIFEST: b"",
+    }
+    names, model = list(files), Model(address="a", folder=folder / "model")
+    parts = (model.normalization, model.evaluation, model.metrics, model.predictions, model.verify)
+    readers: dict[str, Callable[[], object]] = dict(zip(names, parts, strict=True))
+    storage.commit(model.folder, {name: content for name, content in files.items() if content})
+    files[storage.MANIFEST] = (model.folder / storage.MANIFEST).read_bytes()
+
+    def read(data: bytes) -> None:
+        name = names[(data or b"\0")[0] % len(names)]
+        with _unsynced():
+            storage.commit(model.folder, {n: data[1:] if n == name else files[n] for n in names[:-1]})
+        if name == storage.MANIFEST:
+            (model.folder / name).write_bytes(data[1:])
+        readers[name]()
+
+    return Target(read, [bytes([place]) + content for place, content in enumerate(files.values())])
+
+
+def blocks(folder: Path) -> Target:
+    """The blocks of a teacher's store: as they are, or sealed over what they hold."""
+    made_of, shape = {"teacher": "a"}, {"size": 40, "num_classes": 3}
+    keys, logits = torch.tensor([3, 7, 39]), torch.arange(9.0).reshape(3, 3)
+    with LogitStore(folder, made_of, **shape) as store:
+        store.write(keys, logits)
+    (path,) = store.folder.glob("*.block")
+    whole, rows = path.read_bytes(), (store.folder / "rows").read_bytes()
+    path.unlink()
+
+    def read(data: bytes) -> None:
+        sealed, start, count, packed = data[:1] >= b"\x40", *struct.unpack("<BB", data[1:3].ljust(2, b"\0")), data[3:]
+        for left in store.folder.glob("*.block*"):
+            left.unlink()
+        block = store.folder / f"{start:012d}-{count}.block"
+        taken = rows[start * 6 :][: count * 6]
+        block.write_bytes((seal(block.name, packed, taken) if sealed else b"") + packed)
+        opened = LogitStore(folder, made_of, **shape, warn=lambda _: None)
+        _, known = opened.read(opened.keys)
+        assert known.all()
+
+    head = struct.pack("<BB", 0, 3)
+    return Target(read, [b"\0" + head + whole, b"\xff" + head + whole[32:]])
+
+
+def images(folder: Path) -> Target:
+    """Image files of every format that is read."""
+    path, seeds = folder / "image", []
+    noise = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    for kind in FORMATS:
+        for mode in ("RGB", "P"):
+            buffer = io.BytesIO()
+            with suppress(OSError):  # a format that has no palette
+                Image.fromarray(noise).convert(mode).save(buffer, format=kind)
+                seeds.append(buffer.getvalue())
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        assert read_image(path, 3, 8).shape == (3, 8, 8)
+
+    return Target(read, seeds)
+
+
+@contextmanager
+def _unsynced() -> Iterator[None]:
+    """Without waiting for a disk, ten thousand times."""
+    sync: Any = os.fsync
+    os.fsync = lambda _: None
+    try:
+        yield
+    finally:
+        os.fsync = sync
+
+
+TARGETS: dict[str, Callable[[Path], Target]] = {
+    made.__name__: made
+    for made in (archive, pickles, npz, safetensors, state_dicts, json_values, toml, stored, blocks, images)
+}

@@ -1,0 +1,117 @@
+"""What befalls one generation: those before it stay as they are, those behind it wait, and the end is the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Many, Tried
+from tests.faults.commands import LINE, Hashes, finish, hashes, place, stamps, until
+from tests.faults.warm import Warm
+
+CHAIN = tuple(
+    "2" if word == "1" and before == "--generations" else word
+    for before, word in zip(("", *LINE), LINE, strict=False)
+)
+
+
+@pytest.fixture(scope="module")
+def chain(warm: Warm, finished: Path) -> Path:
+    """Three generations, the first two of which are those of LINE."""
+    runs = warm.folder / "chain"
+    shutil.copytree(finished / "models", runs / "models")
+    finish(warm, CHAIN, runs)
+    assert len(hashes(runs)) == 3
+    return runs
+
+
+@pytest.fixture
+def copied(chain: Path, tmp_path: Path) -> tuple[Path, list[Path]]:
+    """A copy of it to be changed, and its models in their order."""
+    runs = tmp_path / "copied"
+    shutil.copytree(chain / "models", runs / "models")
+    return runs, sorted((runs / "models").iterdir(), key=place)
+
+
+@pytest.mark.fault(36)
+@pytest.mark.timeout(1200)
+def test_killed_between_two_generations(
+    warm: Warm, undisturbed: Hashes, tmp_path: Path, many: Many, tried: Tried
+) -> None:
+    """Within some milliseconds of the moment at which the first one is finished; it is not trained again."""
+    draw, killed, between = random.Random(36), 0, 0
+    while killed < many(1, 60):
+        runs = tmp_path / f"{killed}"
+        pid = warm.start(LINE, runs)
+        until(lambda runs=runs, pid=pid: list(runs.glob("models/*/manifest.json")) or warm.ended(pid) is not None)
+        time.sleep(draw.choice((0.0, 0.002, 0.01, 0.05)))
+        os.kill(pid, signal.SIGKILL)
+        assert warm.wait(pid) == -signal.SIGKILL
+        (model,) = [path.parent for path in runs.glob("models/*/manifest.json")]
+        assert place(model) == 0
+        before, killed = stamps(model), killed + 1
+        between += len(list((runs / "models").iterdir())) == 1
+        assert "patriarch: found trained" in finish(warm, LINE, runs)
+        assert stamps(model) == before
+        assert hashes(runs) == undisturbed
+    tried(killed, f"kills as the first generation was finished, {between} before the second one had a folder")
+
+
+@pytest.mark.fault(36)
+@pytest.mark.parametrize(
+    ("gone", "trained"),
+    [((1,), "1"), ((1, 2), "12"), ((0, 2), "02")],
+    ids=["in the middle", "in the middle and behind", "first and last"],
+)
+def test_a_folder_is_deleted(
+    gone: tuple[int, ...], trained: str, warm: Warm, chain: Path, copied: tuple[Path, list[Path]]
+) -> None:
+    """It is trained again, from the same teacher to the same bits; what is there is not."""
+    runs, models = copied
+    kept = {model: stamps(model) for number, model in enumerate(models) if number not in gone}
+    for number in gone:
+        shutil.rmtree(models[number])
+    said = finish(warm, CHAIN, runs)
+    names = ("patriarch", "generation 1", "generation 2")
+    for number, name in enumerate(names):
+        assert f"{name}: {'trained in' if str(number) in trained else 'found trained'}" in said
+    assert {model: stamps(model) for model in kept} == kept
+    assert hashes(runs) == hashes(chain)
+
+
+@pytest.mark.fault(36)
+@pytest.mark.parametrize("what", ["a bit of its weights", "its weights", "its manifest"])
+def test_a_teacher_is_damaged(what: str, warm: Warm, chain: Path, copied: tuple[Path, list[Path]]) -> None:
+    """It stops there, and says what to do: nothing learns from it. What has no manifest was never finished."""
+    runs, (first, teacher, pupil) = copied
+    shutil.rmtree(pupil)
+    kept = stamps(first)
+    match what:
+        case "a bit of its weights":
+            path = teacher / "weights.safetensors"
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 16
+            path.write_bytes(content)
+        case "its weights":
+            (teacher / "weights.safetensors").unlink()
+        case "its manifest":
+            (teacher / "manifest.json").unlink()
+    if what != "its manifest":
+        pid = warm.start(CHAIN, runs)
+        code, said = warm.wait(pid), warm.said(pid)
+        assert code == 1, said
+        assert "Traceback" not in said
+        assert "patriarch: found trained" in said
+        assert f"seed 0 failed: {teacher / 'weights.safetensors'} " in said
+        assert f"Delete {teacher} to train this model again" in said
+        assert not pupil.exists()
+        shutil.rmtree(teacher)
+    finish(warm, CHAIN, runs)
+    assert stamps(first) == kept
+    assert hashes(runs) == hashes(chain)

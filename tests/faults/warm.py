@@ -1,0 +1,124 @@
+"""Commands without the wait for imports: a server that has imported what tutelage stands on forks for each of them.
+
+A fork is a process like any other: it imports tutelage, reads its environment and dies of SIGKILL as `tutelage` does.
+What it does not do again is import torch and its like, which is most of the time that a short run takes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+HERE = Path(__file__).parents[2]
+
+
+class Warm:
+    """The client: starts commands, waits for them; what they print is in ``said(pid)``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.warm", str(folder)],
+            cwd=HERE,
+            env={**os.environ, **one_thread},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def _ask(self, **what: object) -> int:
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(json.dumps(what) + "\n")
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline())
+
+    def start(self, words: tuple[str, ...], runs: Path, **environment: str) -> int:
+        """Start a command; returns the id of its process."""
+        return self._ask(words=words, environment={"TUTELAGE_RUNS": str(runs), **environment})
+
+    def ended(self, pid: int) -> int | None:
+        """The exit code of a process, minus the signal that ended it; None while it lives."""
+        code = self._ask(ended=pid)
+        return None if code == 1000 else code
+
+    def wait(self, pid: int) -> int:
+        """Wait for a process; returns its exit code, or minus the signal that ended it."""
+        return self._ask(wait=pid)
+
+    def run(self, words: tuple[str, ...], runs: Path, **environment: str) -> int:
+        """Start a command and wait for it."""
+        return self.wait(self.start(words, runs, **environment))
+
+    def said(self, pid: int) -> str:
+        return (self.folder / f"{pid}.txt").read_text()
+
+    def close(self) -> None:
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.close()
+        self.server.wait()
+        self.server.stdout.close()
+
+
+def serve(folder: Path) -> None:
+    """Answer one line of JSON with one number, until there are no more."""
+    codes: dict[int, int] = {}
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "words" in asked:
+            answer = os.fork()
+            if answer == 0:
+                run(asked["words"], asked["environment"], folder)
+            codes.pop(answer, None)  # of a process of this number before
+        else:
+            pid = asked.get("wait", asked.get("ended"))
+            if pid not in codes:
+                found, status = os.waitpid(pid, 0 if "wait" in asked else os.WNOHANG)
+                if found:
+                    codes[pid] = os.waitstatus_to_exitcode(status)
+            answer = codes.get(pid, 1000)
+        print(answer, flush=True)
+
+
+def run(words: list[str], environment: Mapping[str, str], folder: Path) -> None:
+    """The body of a fork: the command, with its output in a file; never returns."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.update({"TUTELAGE_DATA": str(folder / "data"), "COLUMNS": "160", **environment})
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        out = os.open(folder / f"{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        from tutelage.cli import main
+
+        main(words)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    for module in ("cyclopts", "rich.live", "rich.progress", "rich.table", "safetensors.torch", "scipy.stats"):
+        importlib.import_module(module)
+    for module in ("datasets", "linear_model", "neighbors", "pipeline"):
+        importlib.import_module(f"sklearn.{module}")
+    importlib.import_module("torch").set_num_threads(1)
+    assert not any(name.split(".")[0] == "tutelage" for name in sys.modules)
+    assert threading.active_count() == 1
+    serve(Path(sys.argv[1]))
