@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -230,6 +231,23 @@ def test_images_with_absurdly_many_pixels_are_refused(side: int, tmp_path: Path)
     (root / "b" / "x.png").write_bytes(png(side, side))
     with pytest.raises(ValueError, match=r"set/b/x\.png' has too many pixels"):
         read_folder(root)
+
+
+@pytest.mark.parametrize("fault", [TypeError("'bytes' object"), KeyError("x"), IndexError(), MemoryError()])
+def test_whatever_a_damaged_image_ends_in_names_it(
+    fault: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow's reader of TIFF, for one, ends in a ``TypeError`` where the place of the data is no number."""
+
+    def load(_: Any) -> None:
+        raise fault
+
+    path = save(tmp_path / "x.png")
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(
+        ValueError, match=rf"x\.png' cannot be read: .*({re.escape(str(fault) or type(fault).__name__)})"
+    ):
+        read_image(path, channels=3, size=8)
 
 
 def test_deep_pixels_are_refused(tmp_path: Path) -> None:
