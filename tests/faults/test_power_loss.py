@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections.abc import Callable
@@ -112,66 +111,73 @@ def test_power_loss_at_every_operation(
     tried(crashes.continued, "of them trained on from, to the end")
 
 
-def test_power_loss_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: Many, tried: Tried) -> None:
+def write(root: Path, told: list[int]) -> None:
+    """Write a folder and a file in turn, three versions of each; ``told`` has an entry for each that is written."""
+    for number in range(len(told), 6):
+        version, text = number // 2, b"%d" % (number // 2) * 30
+        if number % 2:
+            storage.write_bytes(root / "failures.json", text)
+        else:
+            storage.commit(root / "study", {"study.json": text, "b": b"b"}, {"version": version})
+        told.append(number)
+
+
+def check_written(root: Path, told: list[int]) -> None:
+    """The file is the version that was acknowledged, or the next; so is the folder, or it says that it is neither."""
+    path, newest = root / "failures.json", len(told) // 2 - 1
+    assert newest < 0 or path.exists()
+    if path.exists():
+        assert path.read_bytes() in [b"%d" % version * 30 for version in (newest, newest + 1)]
+    folder, newest = root / "study", (len(told) + 1) // 2 - 1
+    assert newest < 0 or folder.exists()
+    try:
+        found = storage.verify(folder)["note"]["version"]
+    except storage.Damaged:
+        assert newest < 0 or len(told) % 2 == 0  # the next version is being written
+        return
+    assert found in (newest, newest + 1)
+    assert (folder / "study.json").read_bytes() == b"%d" % found * 30
+
+
+def test_power_loss_while_something_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: Many, tried: Tried
+) -> None:
+    crashes = Crashes(tmp_path, check_written, write, many(30, 3000), 0.0)
+    (tmp_path / "disk").mkdir()
+    disk = crashes.disk = Disk(tmp_path / "disk", monkeypatch, crashes.here)
+    write(disk.root, crashes.told)
+    crashes.here()
+    assert holds(disk.root / "study", {"study.json": b"2" * 30, "b": b"b"})
+    tried(len(crashes.seen), "different folders that power loss can leave of files written again")
+
+
+@pytest.mark.parametrize(("life", "judge"), [(train, check), (write, check_written)], ids=["training", "writing"])
+def test_power_loss_after_a_kill(
+    life: Check, judge: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: Many, tried: Tried
+) -> None:
     """What a killed process had not synced its successor must: that finds it there, and builds on it."""
-    crashes = Crashes(tmp_path, check, train, many(4, 60), 0.0)
-    points, draw = 0, random.Random(4)
+    crashes, points = Crashes(tmp_path, judge, life, many(1, 60), 0.0), 0
     for dies_at in range(1, 1000):
-        if draw.random() > many(15, 100) / 100:
-            continue
         root = tmp_path / f"disk-{dies_at}"
         root.mkdir()
         crashes.told = []
         disk = crashes.disk = Disk(root, monkeypatch)
         disk.restart(dies_at)
         try:
-            train(root, crashes.told)
+            life(root, crashes.told)
         except Killed:
             points += 1
         else:
             break
         disk.restart()
         disk.before = crashes.here
-        train(root, crashes.told)
+        life(root, crashes.told)
         crashes.here()
         monkeypatch.undo()
         shutil.rmtree(root)
-    assert points > many(10, 80)
+    assert points > 30
     tried(points, "operations at which a first process was killed before power was lost in a second one")
     tried(len(crashes.seen), "different folders that this can leave, each with all that was acknowledged")
-
-
-def test_power_loss_while_something_is_written_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: Many, tried: Tried
-) -> None:
-    """A file is the old or the new one; a folder is so, or it says that it is neither."""
-
-    def write(root: Path, told: list[int]) -> None:
-        for version in range(3):
-            storage.write_bytes(root / "failures.json", b"%d" % version * 30)
-            storage.commit(root / "study", {"study.json": b"%d" % version * 30, "b": b"b"}, {"version": version})
-            told.append(version)
-
-    def judge(root: Path, told: list[int]) -> None:
-        newest = max(told, default=-1)
-        path = root / "failures.json"
-        assert told == [] or path.exists()
-        if path.exists():
-            assert path.read_bytes() in [b"%d" % version * 30 for version in (newest, newest + 1)]
-        try:
-            found = storage.verify(root / "study")["note"]["version"]
-        except storage.Damaged:
-            return
-        assert found in (newest, newest + 1)
-        assert json.loads((root / "study" / "manifest.json").read_bytes())["note"] == {"version": found}
-        assert (root / "study" / "study.json").read_bytes() == b"%d" % found * 30
-
-    crashes = Crashes(tmp_path, judge, write, many(30, 3000), 0.0)
-    (tmp_path / "disk").mkdir()
-    disk = crashes.disk = Disk(tmp_path / "disk", monkeypatch, crashes.here)
-    write(disk.root, crashes.told)
-    judge(disk.root, crashes.told)
-    tried(len(crashes.seen), "different folders that power loss can leave of files written again")
 
 
 def test_power_loss_while_a_teachers_logits_are_written(
