@@ -277,6 +277,27 @@ def test_a_long_header_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(27)
+@pytest.mark.parametrize(
+    "header", [b"{", b"{'descr': '|u1', (", b"{'descr': '|u1'}", b"\xff\n", b"'" * 99, b"(" * 500]
+)
+def test_headers_that_are_none(header: bytes, tmp_path: Path) -> None:
+    member = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(120)
+    assert peak_of_refusing(bomb(tmp_path / "set.npz", member), r"set\.npz' cannot be used: ") < 2**22
+
+
+@pytest.mark.fault(27)
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("code", [0x110000, 2**31, 2**32 - 1])
+def test_characters_that_are_none(order: str, code: int, tmp_path: Path) -> None:
+    """NumPy makes texts of them, or fails as no reader should."""
+    names = np.frombuffer(struct.pack(f"{order}6I", 97, 98, 99, code, 100, 101), dtype=f"{order}U2")
+    with pytest.raises(ValueError, match="class_names: they hold what is no character"):
+        read_npz(save(tmp_path / "set.npz", class_names=names))
+    good = np.frombuffer(struct.pack(f"{order}6I", 97, 98, 99, 0x1F600, 100, 101), dtype=f"{order}U2")
+    assert read_npz(save(tmp_path / "set.npz", class_names=good)).facts.class_names == ("ab", "c\U0001f600", "de")
+
+
+@pytest.mark.fault(27)
 def test_other_compressions_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:

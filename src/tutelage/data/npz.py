@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -157,11 +158,13 @@ def _names(class_names: Sequence[str] | np.ndarray) -> tuple[str, ...]:
         raise ValueError(
             f"class_names: expected a list of 2 or more texts, not {values.dtype} of shape {list(values.shape)}"
         )
-    try:
-        names = values.tolist()
-    except (SystemError, ValueError):  # a file may hold any 32 bits as a character
-        raise ValueError("class_names: they hold what is no character") from None
-    decoded = (name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in names)
+    if values.dtype.kind == "U" and values.dtype.itemsize:  # a file may hold any 32 bits as a character
+        codes = np.ascontiguousarray(values).view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
+        if codes.max() > sys.maxunicode:
+            raise ValueError("class_names: they hold what is no character")
+    decoded = (
+        name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in values.tolist()
+    )
     return tuple(text(name) for name in decoded)
 
 
