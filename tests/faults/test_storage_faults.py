@@ -30,7 +30,7 @@ from tutelage.lineage import Generation, Lineage, Model, models_of, train
 from tutelage.methods.hinton import labels_only
 from tutelage.models.build import build
 from tutelage.recipes import find
-from tutelage.storage import Checkpoint, Damaged, NewerFormat
+from tutelage.storage import Checkpoint, Damaged, NewerFormat, folders
 from tutelage.study import Study, Written, load_study
 from tutelage.study.values import write_study
 from tutelage.training import Schedule
@@ -297,7 +297,7 @@ def test_a_lock_that_names_a_living_process_which_is_another(tmp_path: Path) -> 
 def as_newer(folder: Path) -> None:
     """Make a folder one that a newer tutelage wrote."""
     manifest = storage.read_manifest(folder) | {"format": storage.FORMAT + 1, "parts": {}}
-    seal = storage._seal(manifest)
+    seal = folders._seal(manifest)
     storage.write_bytes(folder / storage.MANIFEST, storage.json_bytes({**manifest, "sha256": seal}))
 
 

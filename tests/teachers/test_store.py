@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tutelage import storage
+from tutelage.storage.files import Operations
 from tutelage.teachers import store as module
 from tutelage.teachers.store import LogitStore
 
@@ -317,7 +318,7 @@ def test_many_processes_fill_one_store_and_one_is_killed(tmp_path: Path) -> None
 def test_killed_at_any_durable_operation(tmp_path: Path, operation: int) -> None:
     child = os.fork()
     if child == 0:
-        os.environ["TUTELAGE_FAULT"] = f"kill@{storage._Operations.count + operation}"
+        os.environ["TUTELAGE_FAULT"] = f"kill@{Operations.count + operation}"
         store = open_store(tmp_path)
         for start in range(0, 100, 10):
             store.write(torch.arange(start, start + 10), rows_of(torch.arange(start, start + 10)))

@@ -104,7 +104,7 @@ def parse(value: Any, where: str) -> Contract:
     >>> parse({"format": 1}, "model.json")
     Traceback (most recent call last):
     ...
-    tutelage.storage.Damaged: model.json is not a contract of tutelage: it has no 'input'
+    tutelage.storage.errors.Damaged: model.json is not a contract of tutelage: it has no 'input'
     """
     try:
         version = value["format"]

@@ -45,7 +45,7 @@ def check_bytes(data: bytes, entry: Entry, path: Path) -> None:
     >>> check_bytes(b"abcd", Entry(3, "..."), Path("model.onnx"))
     Traceback (most recent call last):
     ...
-    tutelage.storage.Damaged: model.onnx was altered: it has 4 bytes, model.json says 3
+    tutelage.storage.errors.Damaged: model.onnx was altered: it has 4 bytes, model.json says 3
     """
     if len(data) != entry.size:
         raise Damaged(f"{path} was altered: it has {len(data)} bytes, {MODEL_JSON} says {entry.size}")

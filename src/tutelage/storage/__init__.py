@@ -1,0 +1,41 @@
+"""Every durable write goes through here: whole or not at all, and checked when it is read back.
+
+A file appears under its name only after its bytes are on disk (unique temporary file, flush, fsync, replace,
+directory fsync). A folder *exists* as a model or checkpoint only once its ``manifest.json``, written last, lists the
+size and SHA-256 of every file in it. Tensors are safetensors, the rest is JSON; nothing is pickled.
+"""
+
+from tutelage.storage.checkpoint import Checkpoint, checkpoints, newest_checkpoint, save_checkpoint
+from tutelage.storage.errors import Damaged, InUse, NewerFormat, NoSpace
+from tutelage.storage.files import abandon, json_bytes, make_folder, told_of, write_bytes
+from tutelage.storage.folders import FORMAT, MANIFEST, commit, is_finished, read_listed, read_manifest, remove, verify
+from tutelage.storage.locks import lock
+from tutelage.storage.tensors import read_tensors, tensor_bytes, tensors_in
+
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "Checkpoint",
+    "Damaged",
+    "InUse",
+    "NewerFormat",
+    "NoSpace",
+    "abandon",
+    "checkpoints",
+    "commit",
+    "is_finished",
+    "json_bytes",
+    "lock",
+    "make_folder",
+    "newest_checkpoint",
+    "read_listed",
+    "read_manifest",
+    "read_tensors",
+    "remove",
+    "save_checkpoint",
+    "tensor_bytes",
+    "tensors_in",
+    "told_of",
+    "verify",
+    "write_bytes",
+]

@@ -1,0 +1,151 @@
+"""A folder that is one thing: it exists once its manifest, written last, lists the rest with sizes and hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tutelage.outside import parse_json, printable
+from tutelage.storage.errors import Damaged, NewerFormat
+from tutelage.storage.files import Operations, json_bytes, make_folder, sync_folder, write_bytes
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+def commit(folder: Path, files: Mapping[str, bytes], note: Mapping[str, Any] | None = None) -> None:
+    """Write the files of a folder, then the manifest that makes them one thing; ``note`` is kept in the manifest.
+
+    Errors: those of :func:`write_bytes`; :class:`NewerFormat` where it would replace what a newer tutelage wrote.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "model"
+    >>> commit(folder, {"weights.bin": b"123"}, note={"seed": 0})
+    >>> verify(folder)["note"]
+    {'seed': 0}
+    """
+    is_readable(folder, read_manifest)
+    make_folder(folder)
+    listed = {}
+    for name, data in files.items():
+        size, sha256 = write_bytes(folder / name, data)
+        listed[name] = {"size": size, "sha256": sha256}
+    manifest = {"format": FORMAT, "files": listed, "note": dict(note or {})}
+    write_bytes(folder / MANIFEST, json_bytes({**manifest, "sha256": _seal(manifest)}))
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """The SHA-256 of all else in a manifest; as ``format``, it has this meaning in every format to come."""
+    return hashlib.sha256(json_bytes(manifest)).hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a folder's manifest without hashing its files.
+
+    Errors: :class:`Damaged` when there is none or it cannot be read, :class:`NewerFormat` for another tutelage's.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = parse_json(path.read_bytes(), str(path))
+        seal, version = manifest.pop("sha256", None), manifest["format"]  # the first versions wrote none
+        if seal not in (None, _seal(manifest)):
+            raise ValueError(f"{path} is not what its own SHA-256 says")
+        if type(version) is int and version > FORMAT:
+            raise NewerFormat(
+                f"{path} has format {version}; this version of tutelage reads format {FORMAT}: a newer one wrote it, "
+                "and it is left as it is"
+            )
+        if version != FORMAT or not manifest.keys() <= {"format", "files", "note"}:
+            raise ValueError(
+                f"{path} has format {str(version)[:20]} and holds {printable(', '.join(manifest))[:100]}"
+            )
+        if not isinstance(manifest.setdefault("note", {}), dict):
+            raise TypeError("its note is not a mapping")
+        sizes = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
+    except (FileNotFoundError, NotADirectoryError):
+        raise Damaged(f"{folder} has no {MANIFEST}: it was never finished") from None
+    except NewerFormat:
+        raise
+    except ValueError as error:
+        text = str(error)
+        raise Damaged(text if text.startswith(str(path)) else f"{path} cannot be read: {text}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Damaged(f"{path} cannot be read: {type(error).__name__} {error}") from None
+    if any("/" in name or name.startswith(".") or not name for name in sizes):
+        raise Damaged(f"{path} lists a file outside its folder")
+    return dict(manifest)
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Check every file that the manifest lists against its size and SHA-256; returns the manifest.
+
+    Errors: :class:`Damaged`, naming the file, what was expected and what is there.
+    """
+    manifest = read_manifest(folder)
+    for name, entry in manifest["files"].items():
+        with _listed(folder / name, entry) as file:
+            _check(folder / name, entry, hashlib.file_digest(file, "sha256").hexdigest())
+    return manifest
+
+
+def read_listed(folder: Path, name: str) -> bytes:
+    """Read one file of a finished folder, checked against the size and SHA-256 that the manifest says.
+
+    Errors: :class:`Damaged`, as :func:`verify`.
+    """
+    entry = read_manifest(folder)["files"].get(name)
+    if entry is None:
+        raise Damaged(f"{folder / MANIFEST} lists no {name}")
+    with _listed(folder / name, entry) as file:
+        data = file.read()
+    _check(folder / name, entry, hashlib.sha256(data).hexdigest())
+    return data
+
+
+def _listed(path: Path, entry: Mapping[str, Any]) -> io.BufferedReader:
+    """Open a file that has the size its manifest says."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise Damaged(f"{path} is not a file, its manifest lists one")
+    try:
+        size = path.stat().st_size
+        if size != entry["size"]:
+            raise Damaged(f"{path} has {size} bytes, its manifest says {entry['size']}")
+        return path.open("rb")
+    except FileNotFoundError:
+        raise Damaged(f"{path} is missing, its manifest lists it") from None
+
+
+def _check(path: Path, entry: Mapping[str, Any], found: str) -> None:
+    if found != entry["sha256"]:
+        raise Damaged(f"{path} has SHA-256 {found[:12]}..., its manifest says {str(entry['sha256'])[:12]}...")
+
+
+def is_readable(folder: Path, reader: Callable[[Path], object]) -> bool:
+    """Whether there is a whole folder, as far as ``reader`` looks; what is newer is not for us to pass over."""
+    try:
+        reader(folder)
+    except NewerFormat:
+        raise
+    except Damaged:
+        return False
+    return True
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the folder holds a manifest, and so once was whole; :func:`verify` says whether it still is."""
+    return (folder / MANIFEST).is_file()
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder, if there is one; its manifest goes first, so that half of it is never taken for a whole."""
+    if folder.is_dir():
+        sync_folder(folder.parent)  # what replaces it may be by a process that was killed before this
+        Operations.step()
+        (folder / MANIFEST).unlink(missing_ok=True)
+        sync_folder(folder)
+        Operations.step()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,55 @@
+"""A folder held against other processes; the kernel lets go of it when its holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tutelage.storage.errors import InUse
+from tutelage.storage.files import TEMPORARY, make_folder, told_of
+
+
+@contextlib.contextmanager
+def lock(folder: Path, wait: float = 1.0) -> Iterator[Callable[[], None]]:
+    """Hold a folder against other processes while the body runs; the kernel lets go if this process dies.
+
+    Gives a function that makes sure that it is still this folder: one that was deleted, or whose disk was unmounted,
+    would silently be made anew by the next write, with nothing to hold it. It raises ``FileNotFoundError``.
+
+    Errors: :class:`InUse` after ``wait`` seconds, naming the holder; ``OSError`` for a folder that cannot be
+    written.
+    """
+    make_folder(folder)
+    path = folder / ".lock"
+    with told_of(path, 0):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+    def check() -> None:
+        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(handle)):
+            raise FileNotFoundError(f"{folder} is gone or another folder now: nothing is written there any more")
+
+    try:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    holder = os.pread(handle, 200, 0).decode(errors="replace") or "another process"
+                    raise InUse(f"{folder} is in use by {holder}") from None
+                time.sleep(0.05)
+        for stale in folder.rglob(f"{TEMPORARY}*"):
+            stale.unlink(missing_ok=True)
+        holder = f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        with told_of(path, len(holder)):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, holder.encode(), 0)
+        yield check
+    finally:
+        os.close(handle)

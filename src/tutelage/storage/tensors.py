@@ -1,0 +1,71 @@
+"""Tensors as safetensors, from any device and out of any bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tutelage.outside import parse_json, printable
+from tutelage.storage.errors import Damaged
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_HEADER = 8 * 2**20
+"""Bytes of a safetensors header: the names and shapes of some 80,000 tensors."""
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Tensors as the bytes of a safetensors file; any device and memory layout.
+
+    >>> import torch
+    >>> from safetensors.torch import load
+    >>> load(tensor_bytes({"x": torch.eye(2)}))["x"].tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    import torch
+    from safetensors.torch import save
+
+    # Copies, since safetensors refuses tensors that share memory (tied weights).
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    return bytes(save(copies))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file into memory, however it came to be.
+
+    Errors: :class:`Damaged` when the bytes are not safetensors; of a header that is too long, only that is read.
+    """
+    with path.open("rb") as file:
+        start = file.read(8)
+        if (length := int.from_bytes(start, "little")) > MAX_HEADER:
+            raise Damaged(f"{path} is not a readable safetensors file: its header would have {length} bytes")
+        return tensors_in(start + file.read(), str(path))
+
+
+def tensors_in(data: bytes, where: str) -> dict[str, Tensor]:
+    """The tensors in the bytes of a safetensors file; ``where`` names it.
+
+    Errors: :class:`Damaged` for anything else, also for a name that stands in the header twice.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        length = int.from_bytes(data[:8], "little")
+        if length > MAX_HEADER:
+            raise ValueError(f"its header would have {length} bytes, the limit is {MAX_HEADER}")
+        parse_json(data[8 : 8 + length], "its header")  # safetensors takes the last of two tensors of one name
+        return dict(load(data))
+    except (
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+    ) as error:  # KeyError: no such type in torch
+        reason = f"no type {error}" if isinstance(error, KeyError) else str(error)
+        raise Damaged(f"{where} is not a readable safetensors file: {printable(reason)[:300]}") from None
