@@ -245,7 +245,7 @@ def test_no_epoch_is_chosen_whatever_the_holdout_says(
     line = small.line(small.generation(schedule=SCHEDULE))
     small.run(line, data, tmp_path / "as it is")
     told = iter(CURVES[name])
-    monkeypatch.setattr(sys.modules["tutelage.lineage.train"], "accuracy", lambda *_: next(told))
+    monkeypatch.setattr(sys.modules["tutelage.lineage.job"], "accuracy", lambda *_: next(told))
     small.run(line, data, tmp_path / "fed")
     (plain,), (fed,) = (small.models(line, data, tmp_path / runs) for runs in ("as it is", "fed"))
     lines = map(json.loads, (fed.folder / "metrics.jsonl").read_text().splitlines())

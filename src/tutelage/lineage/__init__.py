@@ -1,8 +1,9 @@
 """Lineages: generations in order as data, and the loop that trains them."""
 
 from tutelage.lineage.classroom import Classroom, TeacherStore
+from tutelage.lineage.job import Progress, Stopped
 from tutelage.lineage.model import Model, models_of
-from tutelage.lineage.train import Progress, Stopped, rehearse, train
+from tutelage.lineage.train import rehearse, train
 from tutelage.lineage.values import Generation, Lineage, expected_scores
 
 __all__ = [

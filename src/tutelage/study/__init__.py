@@ -3,7 +3,8 @@
 from tutelage.study.compare import Comparison, Standing, compare, compare_models
 from tutelage.study.machine import Machine
 from tutelage.study.results import Results, Row, load_results
-from tutelage.study.run import Event, run
+from tutelage.study.run import run
+from tutelage.study.seed import Event
 from tutelage.study.values import Failure, Study, Written, load_study, studies
 
 __all__ = [
