@@ -93,6 +93,8 @@ def test_a_file_and_an_arm_that_fails(tutelage: Command, tmp_path: Path) -> None
         (("--arm", "baseline", "--csv", "."), "is a folder"),
         (("nowhere.toml",), "nowhere.toml"),
         (("mine.toml", "--arm", "baseline"), "--arm cannot stand beside mine.toml"),
+        (("mine.toml", "--markdwon", "x.md"), "unknown option '--markdwon': did you mean --markdown"),
+        (("kd/none", "--sedes", "2"), "unknown option '--sedes': did you mean --seeds"),
         (("mine.toml", "--epochs", "3"), "--epochs cannot stand beside mine.toml"),
         (("mine.toml",), "mine.toml: arms[1].smoothing: expected a number, not 'high'"),
     ],

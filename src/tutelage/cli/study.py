@@ -148,12 +148,15 @@ def study_command(tokens: list[str], start: Start) -> int:
 
 
 def _asked(what: Path | None, options: StudyOptions, shared: dict[str, list[str]]) -> Asked:
+    from tutelage.recipes import recipes
     from tutelage.recipes.arms import read_study
     from tutelage.study import Study
 
     asked: dict[str, Any] = {name: getattr(options, name) for name in ("seeds", "reference", "watch_test", "meter")}
     asked["title"] = options.name
     asked = {name: value for name, value in asked.items() if value not in (None, False)}
+    if what is not None:  # a slip of the pen is told as such before an option that would fit elsewhere
+        _must_be_known(shared, [_options(recipe) for recipe in recipes().values()])
     if what is not None and not is_file(what):
         if shared:
             raise ValueError(
@@ -191,17 +194,28 @@ def _divided(tokens: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     return own, shared
 
 
+def _options(recipe: Callable[..., Lineage]) -> set[str]:
+    from tutelage.recipes.arms import taken
+
+    return {f"--{name.replace('_', '-')}" for name in taken(recipe)}
+
+
+def _must_be_known(shared: dict[str, list[str]], options: list[set[str]]) -> None:
+    known = OWN.union(*options)
+    for option in shared:
+        if option not in known:
+            raise unknown("option", option, known)
+
+
 def _arms(words: tuple[str, ...], shared: dict[str, list[str]]) -> tuple[Lineage, ...]:
     """The lineage of each arm, under the arm's name."""
     from tutelage.recipes import find
-    from tutelage.recipes.arms import arm_names, named, taken
+    from tutelage.recipes.arms import arm_names, named
 
     split = [_split(arm) for arm in words]
     recipes = [find(recipe) for _, recipe, _ in split]
-    options = [{f"--{name.replace('_', '-')}" for name in taken(recipe)} for recipe in recipes]
-    for option in shared:
-        if not any(option in known for known in options):
-            raise unknown("option", option, OWN.union(*options))
+    options = [_options(recipe) for recipe in recipes]
+    _must_be_known(shared, options)
     lineages = []
     for (_, recipe, tokens), function, known in zip(split, recipes, options, strict=True):
         said = {token.partition("=")[0].replace("_", "-") for token in tokens if token.startswith("--")}
