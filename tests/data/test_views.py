@@ -48,6 +48,21 @@ def test_a_normalization_is_measured_in_parts_as_in_one(monkeypatch: pytest.Monk
     assert whole.std == pytest.approx(values.std((0, 2, 3), correction=0).tolist(), abs=1e-6)
 
 
+@pytest.mark.parametrize("size", [None, 9])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_normalization_does_not_depend_on_how_pixels_lie_in_memory(channels: int, size: int | None) -> None:
+    images = torch.randint(0, 256, (5, channels, 7, 6), dtype=torch.uint8)
+    wanted = Normalization((0.5, 0.4, 0.1)[:channels], (0.25, 0.3, 0.7)[:channels], size)
+    plain, rows = wanted.apply(images), wanted.apply(images.contiguous(memory_format=torch.channels_last))
+    assert torch.equal(plain, rows)
+    assert rows.is_contiguous(memory_format=torch.channels_last)
+    pixels = images.float()
+    if size is not None:
+        pixels = nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+    mean, std = (torch.tensor(each)[:, None, None] for each in (wanted.mean, wanted.std))
+    torch.testing.assert_close(plain, (pixels / 255 - mean) / std)
+
+
 @pytest.mark.parametrize("size", [(32, 32), (7, 8)])
 def test_turning_is_that_of_pillow(size: tuple[int, int]) -> None:
     turned = TurnedCropFlip(padding=2, degrees=20.0)

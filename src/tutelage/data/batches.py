@@ -56,17 +56,22 @@ class Normalization:
         >>> Normalization((0.5,), (0.5,), size=4).apply(pixels)[0, 0, 0].tolist()
         [-1.0, -0.5, 0.5, 1.0]
         """
-        shift, scale = _constants(self, pixels.device)
         values = pixels.float()
         if self.size is not None and tuple(pixels.shape[2:]) != (self.size, self.size):
             values = nn.functional.interpolate(values, (self.size, self.size), mode="bilinear", antialias=True)
+        rows = values.permute(0, 2, 3, 1)
+        if rows.is_contiguous():  # then whole rows of pixels at once: a loop over three channels is a short one
+            shift, scale = _constants(self, values.shape[3], values.device)
+            rows.view(-1, len(shift)).sub_(shift).mul_(scale)
+            return values
+        shift, scale = (each[:, None, None] for each in _constants(self, 1, values.device))
         return values.sub_(shift).mul_(scale)
 
 
 @lru_cache(maxsize=64)
-def _constants(normalization: Normalization, device: torch.device) -> tuple[Tensor, Tensor]:
-    mean = torch.tensor(normalization.mean, device=device)[:, None, None]
-    std = torch.tensor(normalization.std, device=device)[:, None, None]
+def _constants(normalization: Normalization, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What is subtracted from a row of ``width`` pixels, channels together, and what it is multiplied by."""
+    mean, std = (torch.tensor(each, device=device).repeat(width) for each in (normalization.mean, normalization.std))
     return mean * 255, 1 / (std * 255)
 
 
