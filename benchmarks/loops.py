@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -73,6 +74,21 @@ def bare(engine: Engine, batch: int, steps: int, held: int = 0, teacher: nn.Modu
                     network(measured)
 
     return block
+
+
+@contextlib.contextmanager
+def on(threads: int) -> Iterator[None]:
+    """So many threads while the body runs; the goals' basis was measured on one, as a seed beside others has it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def counted(threads: int) -> str:
+    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def rate(block_seconds: list[float], images: int) -> str:

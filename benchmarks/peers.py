@@ -3,8 +3,10 @@
 As shipped there: batches of 64; Pillow transforms in a ``DataLoader`` with 8 workers; float32 in torch's default
 layout; the teacher's forward pass with its features at every step; plain SGD; top-1, top-5 and the loss read after
 each step. Weights, networks (ResNet-20 taught by ResNet-56), the loss and the number of threads are the same on both
-sides. "At equal precision" is this library in float32 too. torchdistill is not here: it needs torchvision, which does
-not import beside the CPU build of torch that this is measured with.
+sides. "At equal precision" is this library in float32 too. Once with all cores, once with one thread a side, as the
+goals' basis was measured and as a study trains its seeds; the other loop's workers have the other cores then.
+torchdistill is not here: it needs torchvision, which does not import beside the CPU build of torch that this is
+measured with.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.apart import Apart
 from benchmarks.data_path import OneByOne, endless
-from benchmarks.loops import CLASSES, NORMALIZATION, library, rate
+from benchmarks.loops import CLASSES, NORMALIZATION, counted, library, on, rate
 from benchmarks.measure import Ratio, foreign_load, interleaved
 from benchmarks.stored_teacher import filled_store
 from benchmarks.trainer_efficiency import random_splits
@@ -75,7 +77,6 @@ def runs() -> Iterator[Ratio]:
     engine = Engine.choose()
     data = random_splits(IMAGES, 1).train
     resident = Epochs(data, CropFlip(), BATCH, engine.device)
-    other = Apart(peer, threads=torch.get_num_threads(), tuned=False)
     network = build("resnet56", CLASSES, 3, seed=0)
     teacher = NetworkTeacher(network, NORMALIZATION, engine)
     exact = Engine.choose(str(engine.device), "fp32")
@@ -88,18 +89,22 @@ def runs() -> Iterator[Ratio]:
             f"stored teacher, {engine.precision}": (engine, stored, ">= 4.5"),
             "online teacher, fp32": (exact, exact_teacher, ">= 1.0"),
         }
-        for name, (where, teaches, goal) in sides.items():
-            ours = library(where, resident, distillation(), teaches, STEPS)
-            with foreign_load() as busy:
-                pairs = interleaved(ours, other, rounds=ROUNDS)
-            yield Ratio(
-                name=f"P6 {name} / a loop of RepDistiller's shape as shipped, images/s, ResNet-20 by ResNet-56",
-                rounds=[theirs / mine for mine, theirs in pairs],
-                goal=goal,
-                busy=busy[0],
-                notes={
-                    "ours": rate([mine for mine, _ in pairs], STEPS * BATCH),
-                    "theirs": rate([theirs for _, theirs in pairs], STEPS * BATCH),
-                },
-            )
-    other.close()
+        for threads in (torch.get_num_threads(), 1):
+            other = Apart(peer, threads=threads, tuned=False)
+            for name, (where, teaches, goal) in sides.items():
+                with on(threads), foreign_load() as busy:
+                    pairs = interleaved(
+                        library(where, resident, distillation(), teaches, STEPS), other, rounds=ROUNDS
+                    )
+                yield Ratio(
+                    name=f"P6 {name} / a loop of RepDistiller's shape as shipped, images/s, ResNet-20 by ResNet-56, "
+                    + counted(threads),
+                    rounds=[theirs / mine for mine, theirs in pairs],
+                    goal=goal,
+                    busy=busy[0],
+                    notes={
+                        "ours": rate([mine for mine, _ in pairs], STEPS * BATCH),
+                        "theirs": rate([theirs for _, theirs in pairs], STEPS * BATCH),
+                    },
+                )
+            other.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.loops import CLASSES, NORMALIZATION, library, rate
+from benchmarks.loops import CLASSES, NORMALIZATION, counted, library, on, rate
 from benchmarks.measure import Ratio, foreign_load, interleaved
 from benchmarks.trainer_efficiency import random_splits
 from tutelage.data import CropFlip, Epochs
@@ -47,7 +47,9 @@ def runs() -> Iterator[Ratio]:
         opening = time.perf_counter() - began
         stored = StoredTeacher(teacher, data, filled, spot_checks=0)
         yield _plain(engine, data, stored, opening)
-        yield _online(engine, data, stored, teacher)
+        for threads in (torch.get_num_threads(), 1):
+            with on(threads):
+                yield _online(engine, data, stored, teacher)
         yield _reading(engine, data, stored)
         yield _size(filled)
         with _store(Path(folder), "filling", dtype) as empty:
@@ -90,13 +92,13 @@ def _online(engine: Engine, data: Epochs, stored: StoredTeacher, teacher: Teache
     with foreign_load() as busy:
         pairs = interleaved(ours, other, rounds=ROUNDS)
     return Ratio(
-        name="P5 images/s with stored / online teacher, ResNet-20 taught by ResNet-110, batch 128",
+        name="P5 images/s with stored / online teacher, ResNet-20 taught by ResNet-110, batch 128, "
+        + counted(torch.get_num_threads()),
         rounds=[other / ours for ours, other in pairs],
         goal=">= 2.0" if engine.precision == "bf16" else ">= 2.6",
         busy=busy[0],
         notes={
             "stored": rate([ours for ours, _ in pairs], STEPS * BATCH),
-            "engine": str(engine),
         },
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.loops import CLASSES, NORMALIZATION, bare, library, rate
+from benchmarks.loops import CLASSES, NORMALIZATION, bare, counted, library, on, rate
 from benchmarks.measure import Ratio, foreign_load, interleaved
 from benchmarks.trainer_efficiency import random_splits
 from tutelage.data import CropFlip, Epochs
@@ -35,6 +35,12 @@ def runs() -> Iterator[Ratio]:
     )
     if engine.precision != "bf16":
         return
+    for threads in (torch.get_num_threads(), 1):
+        with on(threads):
+            yield _bf16(engine, data)
+
+
+def _bf16(engine: Engine, data: Epochs) -> Ratio:
     exact = Engine.choose(str(engine.device), "fp32")
     with foreign_load() as busy:
         pairs = interleaved(
@@ -43,8 +49,8 @@ def runs() -> Iterator[Ratio]:
             rounds=ROUNDS,
         )
     amx = torch.cpu.get_capabilities().get("amx_bf16")
-    yield Ratio(
-        name="P9 images/s in bf16 / in fp32, ResNet-20 on labels",
+    return Ratio(
+        name=f"P9 images/s in bf16 / in fp32, ResNet-20 on labels, {counted(torch.get_num_threads())}",
         rounds=[other / mine for mine, other in pairs],
         goal=">= 1.8" if amx else "no AMX here: none",
         busy=busy[0],
