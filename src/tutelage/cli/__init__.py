@@ -28,9 +28,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def command(argv: list[str]) -> int:
     """Run the command; returns its exit code."""
-    from cyclopts import CycloptsError
+    from tutelage.cli.imports import uncollected
 
-    from tutelage.cli.app import dispatch
+    with uncollected():
+        from cyclopts import CycloptsError
+
+        from tutelage.cli.app import dispatch
 
     try:
         code = dispatch(argv)

@@ -13,6 +13,7 @@ from tutelage.cli import take_away
 from tutelage.cli.datasets import data_app
 from tutelage.cli.diagnose import diagnose
 from tutelage.cli.experiments import Asked, announced, listing
+from tutelage.cli.imports import uncollected
 from tutelage.cli.report import report
 from tutelage.cli.signals import signals_restored
 from tutelage.cli.study import AS_USUAL, ComparisonOptions, Flat, show_comparison, study, study_command
@@ -97,10 +98,12 @@ def dispatch(argv: list[str]) -> int:
 
 
 def _recipe_command(verb: str, name: str, tokens: list[str]) -> int:
-    from tutelage.cli.options import recipe_app
-    from tutelage.recipes import find
+    with uncollected():
+        import tutelage.study  # noqa: F401  # what the rest will need
+        from tutelage.cli.options import recipe_app
+        from tutelage.recipes import find
 
-    recipe = find(name)
+        recipe = find(name)
     if verb == "run":
         built = recipe_app(verb, name, recipe, RunOptions, _run_lineage)
     else:

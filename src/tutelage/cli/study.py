@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from tutelage.cli.experiments import Asked, is_file, part_of
+from tutelage.cli.imports import uncollected
 from tutelage.config import runs_folder, unknown
 
 if TYPE_CHECKING:
@@ -124,8 +125,11 @@ def study(
 
 def study_command(tokens: list[str], start: Start) -> int:
     """Carry out ``tutelage study``; ``start`` trains a study, shows it and returns the exit code."""
-    from tutelage.study import Machine
+    with uncollected():
+        from tutelage.recipes import recipes
+        from tutelage.study import Machine
 
+        recipes()
     own, shared = _divided(tokens)
     app = App(name="tutelage study", version_flags=[], help_on_error=False)
     app.default(study)
