@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from tutelage.data.batches import Epochs, Normalization
@@ -101,10 +102,11 @@ def _loop(
     network.train()
     for epoch in range(step // len(data), schedule.epochs):
         first = epoch * len(data)
+        keys = hash_ints(seed, 2, torch.arange(first, first + len(data))).tolist()
         rates = [schedule.lr * schedule.decay.share(at / steps) for at in range(first, first + len(data))]
         epochs.begin(data.plan(seed, epoch), rates, start=step % len(data))
         for index in range(step % len(data), len(data)):
-            engine.seed(int(hash_ints(seed, 2, step)))
+            engine.seed(keys[index])
             work.where = f"step {step + 1} of {steps}"
             epochs.take(index, step / steps, meter=meter and index == 0)
             step += 1
