@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from tutelage.cli.sheets import must_be_files, show_sheets, tell
 from tutelage.config import runs_folder
 
 if TYPE_CHECKING:
@@ -57,18 +55,14 @@ def diagnose(
         csv: Write the numbers behind the tables here, with all digits.
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
     """
-    from tutelage.cli.out import draw, written
     from tutelage.engine import keep_freed_memory
     from tutelage.report.diagnostics import NEED_LABELS, NEED_LOGITS, PARTS, diagnostics
     from tutelage.report.ensembles import find_ensembles
     from tutelage.report.lines import lines
-    from tutelage.report.sheets import sheet_table, sheets_csv, sheets_markdown
     from tutelage.study import load_results
     from tutelage.study.training_sets import measure_training_sets
 
-    for path in (markdown, csv):
-        if path is not None and path.is_dir():
-            raise ValueError(f"{path} is a folder: expected a file to write")
+    must_be_files(markdown, csv)
     wanted = only or PARTS
     if ensemble and "ensembles" not in wanted:
         wanted = (*wanted, "ensembles")
@@ -78,29 +72,17 @@ def diagnose(
     if NEED_LABELS & set(wanted):
         keep_freed_memory()
         try:
-            _measure(measure_training_sets(results, seed, logits=bool(NEED_LOGITS & set(wanted))))
+            measured = measure_training_sets(results, seed, logits=bool(NEED_LOGITS & set(wanted)))
+            tell("run over the training images", measured, _model)
         except ValueError as error:
             rest = [part for part in PARTS if part not in NEED_LABELS]
             raise ValueError(f"{error}; without images there is --only {' '.join(rest)}") from None
     sheets = diagnostics(results, only=wanted, seed=seed, ensemble=ensemble)
-    for sheet in sheets:
-        draw(sheet_table(sheet), "")
     asked = [*(["--only", *only] if only else []), *(["--seed", str(seed)] if seed is not None else [])]
     command = shlex.join(["tutelage", "diagnose", run, *asked, *(w for e in ensemble for w in ("--ensemble", e))])
-    for path, text in (
-        (markdown, sheets_markdown(f"Diagnostics of {run}", sheets, command)),
-        (csv, sheets_csv(sheets)),
-    ):
-        if path is not None:
-            written(path, text)
+    show_sheets(f"Diagnostics of {run}", sheets, command, markdown, csv)
     return 0
 
 
-def _measure(models: Iterator[Measured]) -> None:
-    """Run models over their training images; says how far it is every few seconds."""
-    said = time.monotonic() - 5.0
-    for done in models:
-        if time.monotonic() - said >= 5.0 or done.number == done.of:
-            place = f"{done.row.lineage}, {done.row.generation}, seed {done.seed}"
-            print(f"run over the training images: {done.number} of {done.of} models ({place})", file=sys.stderr)
-            said = time.monotonic()
+def _model(done: Measured) -> str:
+    return f"models ({done.row.lineage}, {done.row.generation}, seed {done.seed})"

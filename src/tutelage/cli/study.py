@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from tutelage.cli.experiments import Asked, is_file, part_of
 from tutelage.cli.imports import uncollected
+from tutelage.cli.sheets import must_be_files
 from tutelage.config import runs_folder, unknown
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ class ComparisonOptions:
     def __post_init__(self) -> None:
         if not 0.0 < self.confidence < 1.0:
             raise ValueError(f"confidence is in (0, 1), not {self.confidence:g}")
-        for path in (self.markdown, self.csv):
-            if path is not None and path.is_dir():
-                raise ValueError(f"{path} is a folder: expected a file to write")
+        must_be_files(self.markdown, self.csv)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

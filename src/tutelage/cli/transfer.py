@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from tutelage.cli.sheets import must_be_files, show_sheets, tell
 from tutelage.config import runs_folder
 
 if TYPE_CHECKING:
@@ -56,20 +54,16 @@ def transfer(
         csv: Write the numbers behind the tables here, with all digits.
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
     """
-    from tutelage.cli.out import draw, written
     from tutelage.config import data_folder
     from tutelage.data import Data
     from tutelage.data.load import load
     from tutelage.engine import keep_freed_memory
     from tutelage.lineage.transfer import PROBES, Destination
-    from tutelage.report.sheets import sheet_table, sheets_csv, sheets_markdown
     from tutelage.report.transfer import find_reference, transfer_sheets
     from tutelage.study import load_results
     from tutelage.study.transfer import finished_models, measure_transfer
 
-    for path in (markdown, csv):
-        if path is not None and path.is_dir():
-            raise ValueError(f"{path} is a folder: expected a file to write")
+    must_be_files(markdown, csv)
     probes: tuple[Probe, ...] = PROBES if probe == "both" else (probe,)
     results = load_results(run, runs or runs_folder())
     find_reference(results, reference)  # what was asked for in vain is said before any data is read
@@ -77,12 +71,10 @@ def transfer(
     keep_freed_memory()
     splits = load(Data(name=data, train_size=train_size, test_size=test_size), data_folder())
     to = Destination(splits, Path(data).name, layer)
-    _tell(measure_transfer(results, to, probes, seed, floor=floor))
+    tell("probed", measure_transfer(results, to, probes, seed, floor=floor), _what)
     sheets = transfer_sheets(
         results, fingerprint=splits.fingerprint, layers=layer, probes=probes, seeds=seed, reference=reference
     )
-    for sheet in sheets:
-        draw(sheet_table(sheet), "")
     words = ["tutelage", "transfer", run, "--data", data]
     asked: dict[str, tuple[object, ...]] = {
         "--train-size": (train_size,),
@@ -96,20 +88,9 @@ def transfer(
         if given := [str(value) for value in values if value is not None]:
             words += [option, *given]
     command = shlex.join([*words, *([] if floor else ["--no-floor"])])
-    for path, text in (
-        (markdown, sheets_markdown(f"Transfer of features: {run}", sheets, command)),
-        (csv, sheets_csv(sheets)),
-    ):
-        if path is not None:
-            written(path, text)
+    show_sheets(f"Transfer of features: {run}", sheets, command, markdown, csv)
     return 0
 
 
-def _tell(models: Iterator[Carried]) -> None:
-    """Probe models; says how far it is every few seconds."""
-    said = time.monotonic() - 5.0
-    for done in models:
-        if time.monotonic() - said >= 5.0 or done.number == done.of:
-            what = "pixels" if done.row is None else f"{done.row.lineage}, {done.row.generation}, seed {done.seed}"
-            print(f"probed: {done.number} of {done.of} ({what})", file=sys.stderr)
-            said = time.monotonic()
+def _what(done: Carried) -> str:
+    return "(pixels)" if done.row is None else f"({done.row.lineage}, {done.row.generation}, seed {done.seed})"
