@@ -55,6 +55,12 @@ def test_study_show_and_study_again(tutelage: Command, in_process: Command, tmp_
     assert "compared to baseline" in shown.stdout
     assert "permutation test" in shown.stdout
     assert "permutation test" in (tmp_path / "b.md").read_text()
+    otherwise = in_process("show", name, "--reference", "much smoothed", "--markdown", "c.md")
+    assert "compared to much smoothed" in otherwise.stdout
+    assert (tmp_path / "c.md").read_text().startswith(f"# {name}\n")
+    slip = in_process("show", name, "--reference", "smothed")
+    assert (slip.returncode, slip.stdout) == (2, "")
+    assert "unknown reference 'smothed': did you mean much smoothed" in slip.stderr
 
 
 def test_a_file_and_an_arm_that_fails(tutelage: Command, tmp_path: Path) -> None:

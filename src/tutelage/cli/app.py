@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -239,6 +239,7 @@ def show(
     /,
     *,
     comparison: Annotated[ComparisonOptions, Flat] = AS_USUAL,
+    reference: str | None = None,
     trust: Annotated[bool, Parameter(negative=())] = False,
     runs: Path | None = None,
 ) -> int:
@@ -246,6 +247,7 @@ def show(
 
     Args:
         run: A name from `tutelage list runs`.
+        reference: The arm that the others are compared to; by default the one that the study was given.
         trust: Import the code of a network from outside tutelage where the run cannot be told apart without.
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
     """
@@ -255,6 +257,8 @@ def show(
 
     folder = runs or runs_folder()
     results = load_results(run, folder, trust=trust)
+    if reference is not None:  # a slip of the pen is told before anything is shown
+        results = replace(results, study=replace(results.study, reference=reference))
     draw(table(results))
     show_comparison(results, comparison)
     for line in continued(results):
