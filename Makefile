@@ -48,7 +48,7 @@ bench: .venv/dev ## Measured ratios, side by side in one run
 	$(BIN)/python -m benchmarks
 
 torture: ready ## Every fault at length: hundreds of kills, an hour or more; rewrites docs/evidence/faults.md
-	TUTELAGE_TORTURE=1 TUTELAGE_FAULTS=.venv/faults.json $(BIN)/python -m pytest -n 2 -m "fault or torture" tests; \
+	TUTELAGE_TORTURE=1 TUTELAGE_FAULTS=.venv/faults.json $(BIN)/python -m pytest -n 2 --dist worksteal -m "fault or torture" tests; \
 		code=$$?; $(BIN)/python -m tests.faults.rows .venv/faults.json "make torture" > docs/evidence/faults.md; exit $$code
 
 audit: ## Known vulnerabilities of the pinned packages, where there is somebody to ask
