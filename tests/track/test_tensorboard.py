@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,20 @@ def test_a_curve_that_is_whole_is_left_alone(tmp_path: Path) -> None:
     assert [path.stat() for path in folder(tmp_path).glob("events*")] == [before]
     tell([replace(event("kept", last=6), address="another model")], tmp_path)
     assert [step for step, _ in shown(folder(tmp_path))["loss"]] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.fault(17)
+@pytest.mark.parametrize("ahead", [0, 400 * 86400])
+def test_a_new_file_is_the_last_that_tensorboard_reads(tmp_path: Path, ahead: int) -> None:
+    """Whatever process and number the last one had in this very second, or if the clock was ahead then."""
+    tell([event(last=3)], tmp_path)
+    (file,) = folder(tmp_path).glob("events*")
+    now = time.time() if time.time() % 1 < 0.5 else time.time() + 1
+    _, _, _, _, host, *_ = (words := file.name.split("."))
+    assert words[:3] == ["events", "out", "tfevents"]
+    file.rename(file.with_name(f"events.out.tfevents.{int(now) + ahead:010d}.{host}.9999999.9"))
+    tell([event("finished", last=5)], tmp_path)
+    assert [step for step, _ in shown(folder(tmp_path))["loss"]] == [1, 2, 3, 4, 5]
 
 
 def test_names_stay_names(tmp_path: Path) -> None:

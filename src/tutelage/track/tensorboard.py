@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shlex
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class _Curve:
         self.folder, self.address = folder, address
         (folder / _WHOLE).unlink(missing_ok=True)
         # Older files stay: a TensorBoard that is reading one would wait for it for ever.
+        _come_last(folder)
         self.writer = SummaryWriter(folder, purge_step=0, flush_secs=5)
 
     def epochs(self, lines: Sequence[Line]) -> None:
@@ -56,6 +58,20 @@ class _Curve:
     def _write(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
+
+
+def _come_last(folder: Path) -> None:
+    """Wait until a file that is made now is the last by its name, which begins with the second, as TensorBoard reads.
+
+    Files of a clock that was ahead would come last for ever: they go.
+    """
+    for path in folder.glob("events.out.tfevents.*"):
+        second = path.name.split(".")[3]
+        ahead = int(second) + 1 - time.time() if second.isdecimal() else 0.0
+        if ahead > 2:
+            path.unlink(missing_ok=True)
+        elif ahead > 0:
+            time.sleep(ahead)
 
 
 @functools.cache
