@@ -49,7 +49,8 @@ bench: .venv/dev ## Measured ratios, side by side in one run
 
 torture: ready ## Every fault at length: hundreds of kills, an hour or more; rewrites docs/evidence/faults.md
 	TUTELAGE_TORTURE=1 TUTELAGE_FAULTS=.venv/faults.json $(BIN)/python -m pytest -n 2 --dist worksteal -m "fault or torture" tests; \
-		code=$$?; $(BIN)/python -m tests.faults.rows .venv/faults.json "make torture" > docs/evidence/faults.md; exit $$code
+		code=$$?; $(BIN)/python -m tests.faults.rows .venv/faults.json \
+		"$(strip $(foreach v,TUTELAGE_FUZZ TUTELAGE_SOAK_MINUTES,$(if $($v),$v=$($v))) make torture)" > docs/evidence/faults.md; exit $$code
 
 audit: ## Known vulnerabilities of the pinned packages, where there is somebody to ask
 	@[ -x .venv/audit/bin/pip-audit ] || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip install \

@@ -37,7 +37,15 @@ def page(results: list[dict[str, Any]], command: str) -> str:
         "A kill leaves the page cache alone, so kills show nothing about power loss: that is row 3's, on a file "
         "system that loses what was not synced. No failure in N tries bounds the rate of failure by 3/N (95 %)."
     )
-    lines = ["# Faults, and what came of them", "", made, "", limits]
+    broken = {row for row, found in by_row.items() if any(result["outcome"] == "failed" for result in found)}
+    outcomes = Counter(result["outcome"] for result in results)
+    told = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items())
+    kept = (
+        f"{len(by_row) - len(broken)} of {len(rows)} promises kept, {len(broken)} broken, "
+        f"{len(rows) - len(by_row)} without a test; of the tests, {told}. What is counted below is what was "
+        "tried in them; a test may stand for several rows."
+    )
+    lines = ["# Faults, and what came of them", "", kept, "", made, "", limits]
     for row, told_of in rows.items():
         found = by_row[int(row)]
         bad = [result for result in found if result["outcome"] == "failed"]
