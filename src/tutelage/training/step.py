@@ -34,6 +34,7 @@ class Step:
 
     def __call__(self, batch: Batch, rate: float | Tensor, progress: float | None, meter: bool = False) -> None:
         """Take the step; with ``meter`` also measure each term's share of the gradient."""
+        self.optimizer.zero_grad()  # before the forward pass, which needs the memory
         signals = self.lesson.signals(batch, progress)
         loss: Loss = self.bound(signals)
         if self.lesson.engine.device.type == "cpu":
@@ -43,7 +44,6 @@ class Step:
             self.finite.logical_and_(loss.total.isfinite())
         if meter:
             self.sums[-self.terms :] = gradient_shares(loss, list(self.lesson.network.parameters()))
-        self.optimizer.zero_grad()
         loss.total.backward()
         self.optimizer.step(rate)  # moves nothing where a gradient is not finite
         if self.lesson.engine.device.type == "cpu":
