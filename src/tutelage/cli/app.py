@@ -16,7 +16,7 @@ from tutelage.cli.experiments import Asked, announced, listing
 from tutelage.cli.imports import uncollected
 from tutelage.cli.report import report
 from tutelage.cli.signals import signals_restored
-from tutelage.cli.study import AS_USUAL, ComparisonOptions, Flat, show_comparison, study, study_command
+from tutelage.cli.study import AS_USUAL, ComparisonOptions, Flat, machine_of, show_comparison, study, study_command
 from tutelage.cli.transfer import transfer
 from tutelage.config import runs_folder
 
@@ -113,17 +113,9 @@ def _recipe_command(verb: str, name: str, tokens: list[str]) -> int:
 
 
 def _run_lineage(lineage: Any, options: RunOptions) -> int:
-    from tutelage.study import Machine, Study
+    from tutelage.study import Study
 
-    machine = Machine.divided(
-        len(options.seeds),
-        options.device,
-        options.precision,
-        options.threads,
-        options.teacher_store,
-        options.strict,
-        options.side_by_side,
-    )
+    machine = machine_of(options, len(options.seeds))
     study = Study(lineages=(lineage,), seeds=options.seeds, watch_test=options.watch_test, meter=options.meter)
     return _study(Asked(study=study, track=options.track), options.runs or runs_folder(), machine)
 

@@ -16,6 +16,7 @@ from tutelage.cli.sheets import must_be_files
 from tutelage.config import runs_folder, unknown
 
 if TYPE_CHECKING:
+    from tutelage.cli.app import RunOptions
     from tutelage.lineage import Lineage
     from tutelage.study import Machine, Results
 
@@ -122,11 +123,26 @@ def study(
     return what, options, comparison
 
 
+def machine_of(options: StudyOptions | RunOptions, seeds: int) -> Machine:
+    """Where so many seeds run."""
+    from tutelage.study import Machine
+
+    return Machine.divided(
+        seeds,
+        options.device,
+        options.precision,
+        options.threads,
+        options.teacher_store,
+        options.strict,
+        options.side_by_side,
+    )
+
+
 def study_command(tokens: list[str], start: Start) -> int:
     """Carry out ``tutelage study``; ``start`` trains a study, shows it and returns the exit code."""
     with uncollected():
+        import tutelage.study  # noqa: F401  # what the rest will need
         from tutelage.recipes import recipes
-        from tutelage.study import Machine
 
         recipes()
     own, shared = _divided(tokens)
@@ -137,15 +153,7 @@ def study_command(tokens: list[str], start: Start) -> int:
         return 0
     what, options, comparison = told
     asked = replace(_asked(what, options, shared), track=options.track)
-    machine = Machine.divided(
-        len(asked.study.seeds),
-        options.device,
-        options.precision,
-        options.threads,
-        options.teacher_store,
-        options.strict,
-        options.side_by_side,
-    )
+    machine = machine_of(options, len(asked.study.seeds))
     command = shlex.join(["tutelage", "study", *tokens])
     return start(asked, options.runs or runs_folder(), machine, command, comparison)
 
