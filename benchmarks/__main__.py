@@ -21,8 +21,8 @@ from benchmarks import (
     trainer_efficiency,
 )
 from benchmarks.measure import row, surroundings
-from tutelage.config import unknown
 from tutelage.engine import keep_freed_memory
+from tutelage.errors import unknown
 
 ALL = {
     module.__name__.rpartition(".")[2]: module

@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.loops import CLASSES, NORMALIZATION, library
 from benchmarks.measure import surroundings
 from benchmarks.trainer_efficiency import random_splits
-from tutelage.data import CropFlip, Epochs
+from tutelage.data import BatchLoader, CropFlip
 from tutelage.engine import Engine, keep_freed_memory
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.models.build import build
@@ -34,7 +34,7 @@ def table(title: str, block: Callable[[], None]) -> str:
 def main() -> None:
     keep_freed_memory()
     engine = Engine.choose()
-    data = Epochs(random_splits(40 * BATCH, 1).train, CropFlip(), BATCH, engine.device)
+    data = BatchLoader(random_splits(40 * BATCH, 1).train, CropFlip(), BATCH, engine.device)
     teacher = NetworkTeacher(build("resnet56", CLASSES, 3, seed=1), NORMALIZATION, engine)
     print(surroundings() + f"; {engine}.\n")
     print(table("ResNet-20 on labels", library(engine, data, labels_only(), steps=STEPS)), "\n")

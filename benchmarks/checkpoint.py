@@ -15,7 +15,7 @@ from benchmarks.loops import CLASSES, NORMALIZATION
 from benchmarks.measure import Ratio, foreign_load, timed
 from benchmarks.trainer_efficiency import random_splits
 from tutelage import storage
-from tutelage.data import CropFlip, Epochs
+from tutelage.data import BatchLoader, CropFlip
 from tutelage.engine import Engine
 from tutelage.methods.hinton import labels_only
 from tutelage.models.build import build
@@ -27,7 +27,7 @@ BATCH, STEPS, ROUNDS, EPOCH, EVERY = 128, 10, 15, 50_000, 30.0
 def runs() -> Iterator[Ratio]:
     """One ResNet-20 with its optimizer state, saved again and again."""
     engine = Engine.choose()
-    data = Epochs(random_splits(20 * BATCH, 1).train, CropFlip(), BATCH, engine.device)
+    data = BatchLoader(random_splits(20 * BATCH, 1).train, CropFlip(), BATCH, engine.device)
     schedule = Schedule(epochs=100_000, batch_size=BATCH)
     records = fit(
         build("resnet20", CLASSES, 3, seed=0),

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 from benchmarks.loops import NORMALIZATION
 from benchmarks.measure import Ratio, foreign_load, interleaved
 from benchmarks.trainer_efficiency import random_splits
-from tutelage.data import CropFlip, Dataset, Epochs
+from tutelage.data import BatchLoader, CropFlip, Dataset
 from tutelage.engine import Engine
 
 IMAGES, BATCH, BATCHES, ROUNDS = 10_000, 128, 40, 11
@@ -57,7 +57,7 @@ def runs() -> Iterator[Ratio]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     data = random_splits(IMAGES, 1).train
-    epochs = Epochs(data, CropFlip(), BATCH, Engine.choose("cpu").device)
+    epochs = BatchLoader(data, CropFlip(), BATCH, Engine.choose("cpu").device)
     ours = (batch for epoch in range(100_000) for batch in epochs.batches(0, epoch))
     theirs = endless(DataLoader(OneByOne(data), batch_size=BATCH, shuffle=True))
 

@@ -12,7 +12,7 @@ import torch
 from benchmarks.loops import library
 from benchmarks.measure import Ratio, foreign_load, interleaved
 from benchmarks.trainer_efficiency import random_splits
-from tutelage.data import CropFlip, Epochs
+from tutelage.data import BatchLoader, CropFlip
 from tutelage.engine import Engine
 from tutelage.methods.hinton import labels_only
 
@@ -22,7 +22,7 @@ IMAGES, BATCH, STEPS, ROUNDS = 5_000, 128, 10, 11
 def runs() -> Iterator[Ratio]:
     """Throughput with over throughput without."""
     engine = Engine.choose()
-    data = Epochs(random_splits(IMAGES, 1).train, CropFlip(), BATCH, engine.device)
+    data = BatchLoader(random_splits(IMAGES, 1).train, CropFlip(), BATCH, engine.device)
     blocks = [library(engine, data, labels_only(), steps=STEPS) for _ in range(2)]
 
     def strict() -> None:

@@ -1,4 +1,4 @@
-"""Taps by module name against the same features computed by hand: a training step of ResNet-20 with attention
+"""FeatureHooks by module name against the same features computed by hand: a training step of ResNet-20 with attention
 transfer, both with the same weights, data, precision and optimizer.
 """
 
@@ -14,7 +14,7 @@ from benchmarks.measure import Ratio, foreign_load, interleaved
 from tutelage.engine import Engine
 from tutelage.functional import attention_transfer
 from tutelage.models.build import build
-from tutelage.models.taps import Taps
+from tutelage.models.feature_hooks import FeatureHooks
 
 STEPS, BATCH, ROUNDS = 25, 128, 11
 STAGES = ("stage1", "stage2", "stage3")
@@ -39,7 +39,7 @@ def by_hand(network: nn.Module) -> Forward:
 
 
 def tapped(network: nn.Module) -> Forward:
-    taps = Taps(network, STAGES)
+    taps = FeatureHooks(network, STAGES)
 
     def forward(images: Tensor) -> tuple[Tensor, list[Tensor]]:
         logits = network(images)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 
-from tutelage.data import Epochs, Normalization
+from tutelage.data import BatchLoader, Normalization
 from tutelage.engine import Engine
 from tutelage.models.build import build
 from tutelage.objective import Objective
@@ -20,7 +20,7 @@ Block = Callable[[], None]
 
 
 def library(
-    engine: Engine, data: Epochs, objective: Objective, teacher: Teacher | None = None, steps: int = 5
+    engine: Engine, data: BatchLoader, objective: Objective, teacher: Teacher | None = None, steps: int = 5
 ) -> Block:
     """A block of steps of the library's training of ResNet-20, views and metrics included."""
     records = fit(

@@ -22,10 +22,10 @@ import sys
 from pathlib import Path
 from tutelage.data.load import load
 from tutelage.engine import Engine, keep_freed_memory
-from tutelage.lineage.surroundings import peak_memory
+from tutelage.artifacts.environment import peak_memory
 from tutelage.lineage.train import train
 from tutelage.recipes import call
-from tutelage.recipes.everyday import baseline
+from tutelage.recipes.baselines import baseline
 
 keep_freed_memory()
 engine = Engine.choose("cpu")

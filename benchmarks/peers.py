@@ -25,13 +25,13 @@ from benchmarks.loops import CLASSES, NORMALIZATION, counted, library, on, rate
 from benchmarks.measure import Ratio, foreign_load, interleaved
 from benchmarks.stored_teacher import filled_store
 from benchmarks.trainer_efficiency import random_splits
-from tutelage.data import CropFlip, Epochs
+from tutelage.data import BatchLoader, CropFlip
 from tutelage.engine import Engine
 from tutelage.methods.hinton import distillation
 from tutelage.models.build import build
-from tutelage.models.taps import Taps
+from tutelage.models.feature_hooks import FeatureHooks
 from tutelage.teachers import NetworkTeacher
-from tutelage.teachers.stored import StoredTeacher, exact_dtype
+from tutelage.teachers.cached import CachedTeacher, exact_dtype
 from tutelage.training import Teacher
 
 IMAGES, BATCH, STEPS, ROUNDS, WORKERS = 10_000, 64, 20, 9, 8
@@ -43,7 +43,7 @@ def as_shipped(batches: Iterator[list[Tensor]]) -> Callable[[], None]:
     teacher.eval()
     optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     stages = ("stage1", "stage2", "stage3")
-    seen, taught = Taps(student, stages), Taps(teacher, stages)
+    seen, taught = FeatureHooks(student, stages), FeatureHooks(teacher, stages)
     student.train()
 
     def block() -> None:
@@ -76,13 +76,13 @@ def runs() -> Iterator[Ratio]:
     """Online and stored teachers against that loop, then online at its precision."""
     engine = Engine.choose()
     data = random_splits(IMAGES, 1).train
-    resident = Epochs(data, CropFlip(), BATCH, engine.device)
+    resident = BatchLoader(data, CropFlip(), BATCH, engine.device)
     network = build("resnet56", CLASSES, 3, seed=0)
     teacher = NetworkTeacher(network, NORMALIZATION, engine)
     exact = Engine.choose(str(engine.device), "fp32")
     with tempfile.TemporaryDirectory() as folder:
         dtype = exact_dtype(teacher(next(resident.batches(0, 0))).logits)
-        stored = StoredTeacher(teacher, resident, filled_store(Path(folder), dtype), spot_checks=0)
+        stored = CachedTeacher(teacher, resident, filled_store(Path(folder), dtype), spot_checks=0)
         exact_teacher = NetworkTeacher(build("resnet56", CLASSES, 3, seed=0), NORMALIZATION, exact)
         sides: dict[str, tuple[Engine, Teacher, str]] = {
             f"online teacher, {engine.precision}": (engine, teacher, ">= 2.4"),

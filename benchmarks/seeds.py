@@ -8,7 +8,7 @@ from benchmarks.apart import Apart
 from benchmarks.loops import Block, library, rate
 from benchmarks.measure import Ratio, foreign_load, interleaved
 from benchmarks.trainer_efficiency import random_splits
-from tutelage.data import CropFlip, Epochs
+from tutelage.data import BatchLoader, CropFlip
 from tutelage.engine import Engine, available_cores
 from tutelage.methods.hinton import labels_only
 
@@ -18,7 +18,9 @@ IMAGES, BATCH, STEPS, ROUNDS = 5_000, 128, 10, 9
 def training() -> Block:
     """A block of steps of ResNet-20 with labels alone."""
     engine = Engine.choose("cpu")
-    return library(engine, Epochs(random_splits(IMAGES, 1).train, CropFlip(), BATCH, engine.device), labels_only())
+    return library(
+        engine, BatchLoader(random_splits(IMAGES, 1).train, CropFlip(), BATCH, engine.device), labels_only()
+    )
 
 
 def steps(block: Block, count: int) -> None:

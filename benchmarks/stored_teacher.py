@@ -19,13 +19,13 @@ import torch
 from benchmarks.loops import CLASSES, NORMALIZATION, counted, library, on, rate
 from benchmarks.measure import Ratio, foreign_load, interleaved
 from benchmarks.trainer_efficiency import random_splits
-from tutelage.data import CropFlip, Epochs
+from tutelage.data import BatchLoader, CropFlip
 from tutelage.engine import Engine
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.models.build import build
 from tutelage.teachers import NetworkTeacher
-from tutelage.teachers.store import LogitStore
-from tutelage.teachers.stored import StoredTeacher, exact_dtype
+from tutelage.teachers.cached import CachedTeacher, exact_dtype
+from tutelage.teachers.logit_store import LogitStore
 from tutelage.training import Teacher
 
 IMAGES, BATCH, STEPS, ROUNDS, VIEWS = 10_000, 128, 5, 9, CropFlip()
@@ -34,7 +34,7 @@ IMAGES, BATCH, STEPS, ROUNDS, VIEWS = 10_000, 128, 5, 9, CropFlip()
 def runs() -> Iterator[Ratio]:
     """All of them, over one filled store."""
     engine = Engine.choose()
-    data = Epochs(random_splits(IMAGES, 1).train, VIEWS, BATCH, engine.device)
+    data = BatchLoader(random_splits(IMAGES, 1).train, VIEWS, BATCH, engine.device)
     network = build("resnet110", CLASSES, 3, seed=0)
     for parameter in network.parameters():
         parameter.data.mul_(0.9)  # a network of 110 untrained layers overflows float16 otherwise
@@ -45,7 +45,7 @@ def runs() -> Iterator[Ratio]:
         began = time.perf_counter()
         filled = _store(Path(folder), "filled", dtype)
         opening = time.perf_counter() - began
-        stored = StoredTeacher(teacher, data, filled, spot_checks=0)
+        stored = CachedTeacher(teacher, data, filled, spot_checks=0)
         yield _plain(engine, data, stored, opening)
         for threads in (torch.get_num_threads(), 1):
             with on(threads):
@@ -73,7 +73,7 @@ def filled_store(folder: Path, dtype: torch.dtype) -> LogitStore:
     return store
 
 
-def _plain(engine: Engine, data: Epochs, stored: StoredTeacher, opening: float) -> Ratio:
+def _plain(engine: Engine, data: BatchLoader, stored: CachedTeacher, opening: float) -> Ratio:
     ours = library(engine, data, distillation(), stored, STEPS)
     other = library(engine, data, labels_only(), steps=STEPS)
     with foreign_load() as busy:
@@ -87,7 +87,7 @@ def _plain(engine: Engine, data: Epochs, stored: StoredTeacher, opening: float) 
     )
 
 
-def _online(engine: Engine, data: Epochs, stored: StoredTeacher, teacher: Teacher) -> Ratio:
+def _online(engine: Engine, data: BatchLoader, stored: CachedTeacher, teacher: Teacher) -> Ratio:
     ours, other = (library(engine, data, distillation(), taught, STEPS) for taught in (stored, teacher))
     with foreign_load() as busy:
         pairs = interleaved(ours, other, rounds=ROUNDS)
@@ -103,7 +103,7 @@ def _online(engine: Engine, data: Epochs, stored: StoredTeacher, teacher: Teache
     )
 
 
-def _reading(engine: Engine, data: Epochs, stored: StoredTeacher) -> Ratio:
+def _reading(engine: Engine, data: BatchLoader, stored: CachedTeacher) -> Ratio:
     step = library(engine, data, labels_only(), steps=STEPS)
     batches = list(islice(data.batches(1, 0), 10 * STEPS))
 
@@ -124,8 +124,8 @@ def _reading(engine: Engine, data: Epochs, stored: StoredTeacher) -> Ratio:
     )
 
 
-def _filling(engine: Engine, data: Epochs, teacher: NetworkTeacher, store: LogitStore) -> Ratio:
-    stored = StoredTeacher(teacher, data, store)
+def _filling(engine: Engine, data: BatchLoader, teacher: NetworkTeacher, store: LogitStore) -> Ratio:
+    stored = CachedTeacher(teacher, data, store)
     pixels = next(data.batches(0, 0)).normalized(NORMALIZATION)
     batches = (batch for epoch in range(100) for batch in data.batches(2, epoch))
 

@@ -9,7 +9,7 @@ import torch
 from benchmarks.loops import CLASSES, NORMALIZATION, bare, counted, library, on, rate
 from benchmarks.measure import Ratio, foreign_load, interleaved
 from benchmarks.trainer_efficiency import random_splits
-from tutelage.data import CropFlip, Epochs
+from tutelage.data import BatchLoader, CropFlip
 from tutelage.engine import Engine
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.models.build import build
@@ -21,7 +21,7 @@ BATCH, STEPS, ROUNDS = 128, 10, 11
 def runs() -> Iterator[Ratio]:
     """Both, with ResNet-20 as the student."""
     engine = Engine.choose()
-    data = Epochs(random_splits(20 * BATCH, 1).train, CropFlip(), BATCH, engine.device)
+    data = BatchLoader(random_splits(20 * BATCH, 1).train, CropFlip(), BATCH, engine.device)
     teacher = engine.place(build("resnet56", CLASSES, 3, seed=1)).eval()
     ours = library(engine, data, distillation(), NetworkTeacher(teacher, NORMALIZATION, engine), STEPS)
     with foreign_load() as busy:
@@ -40,7 +40,7 @@ def runs() -> Iterator[Ratio]:
             yield _bf16(engine, data)
 
 
-def _bf16(engine: Engine, data: Epochs) -> Ratio:
+def _bf16(engine: Engine, data: BatchLoader) -> Ratio:
     exact = Engine.choose(str(engine.device), "fp32")
     with foreign_load() as busy:
         pairs = interleaved(

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.loops import bare, rate
 from benchmarks.measure import Ratio, foreign_load, interleaved
-from tutelage.data import CropFlip, Data, Dataset, Facts, Splits
+from tutelage.data import CropFlip, DataConfig, Dataset, DatasetInfo, Splits
 from tutelage.engine import Engine
 from tutelage.lineage import Generation, Lineage, train
 from tutelage.methods.hinton import labels_only
@@ -37,7 +37,7 @@ def random_splits(train_size: int, held: int) -> Splits:
         )
 
     names = tuple(str(k) for k in range(100))
-    facts = Facts(class_names=names, channels=3, height=32, width=32, train_size=train_size, test_size=held)
+    facts = DatasetInfo(class_names=names, channels=3, height=32, width=32, train_size=train_size, test_size=held)
     return Splits(facts=facts, train=part(train_size), test=part(held), holdout=part(held), fingerprint="random")
 
 
@@ -49,7 +49,7 @@ def epochs(splits: Splits, engine: Engine, runs: Path) -> Iterator[None]:
         objective=labels_only(),
         schedule=Schedule(epochs=10_000, batch_size=BATCH),
     )
-    lineage = Lineage(name="bench", data=Data(name="random"), views=CropFlip(), generations=(generation,))
+    lineage = Lineage(name="bench", data=DataConfig(name="random"), views=CropFlip(), generations=(generation,))
     for progress in train(lineage, 0, splits, runs=runs, engine=engine, checkpoint_seconds=8.0):
         if progress.record is not None and progress.record.metrics is not None:
             yield

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tutelage.experiments import experiments, left_out
 from tutelage.methods import factories
 from tutelage.published import tables
-from tutelage.recipes.experiments import experiments, left_out
 
 DOCS = Path(__file__).parent
 BEGIN, END = "<!-- begin: made by docs/generate.py -->", "<!-- end: made by docs/generate.py -->"

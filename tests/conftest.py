@@ -13,7 +13,7 @@ import torch
 from hypothesis import settings
 
 from tutelage import storage
-from tutelage.data import Dataset, Facts, Splits
+from tutelage.data import Dataset, DatasetInfo, Splits
 from tutelage.data.cifar import import_archive
 
 # Commands that tests start share the cores with other tests: two that each take all of them are five times slower.
@@ -98,7 +98,7 @@ def make_splits(num_classes: int = 4, size: int = 26, test_size: int = 12) -> Sp
             images[row, 0, 2 * label : 2 * label + 2] = 255
         return Dataset(images=images, labels=labels, ids=torch.arange(count))
 
-    facts = Facts(
+    facts = DatasetInfo(
         class_names=tuple(f"class {k}" for k in range(num_classes)),
         channels=1,
         height=8,

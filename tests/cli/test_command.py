@@ -104,10 +104,10 @@ def test_a_recipe_and_a_network_of_ones_own(tutelage: Command, tmp_path: Path) -
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"
         "from tutelage.methods.hinton import labels_only\n"
-        "from tutelage.recipes import Setting\n"
+        "from tutelage.recipes import CommonOptions\n"
         "def net(num_classes):\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))\n"
-        "def recipe(setting: Setting = Setting(), *, wide: int = 3):\n"
+        "def recipe(setting: CommonOptions = CommonOptions(), *, wide: int = 3):\n"
         '    """Mine.\n\n    Args:\n        wide: How wide.\n    """\n'
         "    return setting.lineage('mine', setting.generation(f'wide {wide}', labels_only(), model='mine.py:net'))\n"
     )

@@ -11,8 +11,8 @@ import pytest
 from tests.cli.conftest import Command, InProcess
 from tests.coarse_set import make_coarse_set
 from tutelage import storage
-from tutelage.cli.diagnose import Part
-from tutelage.report.diagnostics import NEED_LABELS, PARTS
+from tutelage.analysis.diagnostics.catalog import NEED_LABELS, PARTS
+from tutelage.cli.commands.diagnose import Part
 from tutelage.study import studies
 
 ADJUSTED = ("knowledge_adjustment", "--teacher", "resnet8", "--epochs", "1", "--train-size", "60", "--threads", "1")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command, InProcess
+from tutelage import experiments
+from tutelage.experiments import catalog
+from tutelage.experiments.spec import Experiment, LeftOut, Link, remarks, study
 from tutelage.published import cells
-from tutelage.recipes import experiments
-from tutelage.recipes.everyday import baseline
-from tutelage.recipes.experiments import catalog
-from tutelage.recipes.experiments.values import Experiment, LeftOut, Link, remarks, study
-from tutelage.recipes.setting import Setting
+from tutelage.recipes.baselines import baseline
+from tutelage.recipes.common_options import CommonOptions
 from tutelage.recipes.tolerant import tolerant
 from tutelage.study import load_study, studies
 
@@ -23,7 +23,7 @@ NAME = "made-up/table-1/digits"
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> Experiment:
     """An experiment on digits, which need no archive, beside a printed number."""
-    setting = Setting(epochs=20)
+    setting = CommonOptions(epochs=20)
     lineages = (baseline(setting), replace(tolerant(setting, generations=2), name="chain"))
     printed = {one.column: one for one in cells("1805.05551", "1", row="DenseNet-100, D(0.6, 0.6)")}
     experiment = Experiment(

@@ -20,8 +20,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tests.cli.conftest import COMMAND
-from tutelage.cli.left import Work
-from tutelage.cli.live import Board
+from tutelage.cli.eta import Work
+from tutelage.cli.live_view import Board
 from tutelage.recipes import call
 from tutelage.study import Event, Study
 

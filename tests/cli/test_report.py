@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Command, InProcess
 from tests.report import made
-from tutelage.report import page_vega, page_write
+from tutelage.report.page import render, vega
 from tutelage.study import Study
 
 
@@ -26,7 +26,7 @@ def write(runs: Path, title: str, **options: object) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_write, "vega", lambda: "window.vegaEmbed = null;")
+    monkeypatch.setattr(render, "vega", lambda: "window.vegaEmbed = null;")
 
 
 def test_the_command_makes_three_files(tutelage: Command, tmp_path: Path) -> None:
@@ -106,8 +106,8 @@ def test_without_the_extra_markdown_and_csv_are_there(
     def missing(package: str) -> str:
         raise PackageNotFoundError(package)
 
-    monkeypatch.setattr(page_vega, "version", missing)
-    monkeypatch.setattr(page_write, "vega", page_vega.vega)
+    monkeypatch.setattr(vega, "version", missing)
+    monkeypatch.setattr(render, "vega", vega.vega)
     name = write(tmp_path / "runs", "mine")
     code, out, error = in_process("report", name)
     assert code == 2

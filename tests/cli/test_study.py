@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import COMMAND, Command
-from tutelage.study import load_results, load_study, studies
+from tutelage.analysis import load_results
+from tutelage.study import load_study, studies
 
 QUICK = ("--epochs", "2", "--threads", "1", "--train-size", "40")
 ARMS = (

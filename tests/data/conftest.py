@@ -141,12 +141,12 @@ def cifar(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, flo
 import json, sys
 from pathlib import Path
 from tutelage.data.cifar import import_archive
-from tutelage.data.dataset import Data
+from tutelage.data.dataset import DataConfig
 from tutelage.data.load import load
-from tutelage.lineage.surroundings import peak_memory as peak
+from tutelage.artifacts.environment import peak_memory as peak
 before = peak()
 import_archive("cifar100", Path(sys.argv[1]), Path(sys.argv[2]))
-load(Data(name="cifar100", train_size=40_000, holdout=5_000), Path(sys.argv[2]))
+load(DataConfig(name="cifar100", train_size=40_000, holdout=5_000), Path(sys.argv[2]))
 print(json.dumps({"gib": (peak() - before) / 1024}))
 """
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

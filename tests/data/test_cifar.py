@@ -14,7 +14,7 @@ import torch
 
 from tutelage.data import layouts
 from tutelage.data.cifar import check, import_archive, load_cifar
-from tutelage.data.dataset import Data
+from tutelage.data.dataset import DataConfig
 from tutelage.data.load import facts, load
 
 MakeMembers = Callable[[str], dict[str, bytes]]
@@ -92,12 +92,12 @@ def test_the_manifest_says_where_it_came_from(
 
 def test_subsets_and_holdout(archive: Callable[[str], Path], tmp_path: Path) -> None:
     import_archive("cifar100", archive("cifar100"), tmp_path)
-    data = Data(name="cifar100", train_size=150, holdout=20)
+    data = DataConfig(name="cifar100", train_size=150, holdout=20)
     splits = load(data, tmp_path)
     assert splits.holdout is not None
     assert (len(splits.train), len(splits.holdout), len(splits.test)) == (130, 20, 100)
     assert splits.facts == facts(data, tmp_path)
-    whole = load(Data(name="cifar100"), tmp_path)
+    whole = load(DataConfig(name="cifar100"), tmp_path)
     assert torch.equal(splits.train.images, whole.train.images[splits.train.ids])
 
 
@@ -240,8 +240,8 @@ def test_the_real_set_fits_in_memory(cifar: tuple[Path, dict[str, float]]) -> No
 
 @pytest.mark.cifar
 def test_the_real_set_is_what_it_is_known_to_be(cifar: tuple[Path, dict[str, float]]) -> None:
-    splits = load(Data(name="cifar100"), cifar[0])
-    assert splits.facts == facts(Data(name="cifar100"), cifar[0])
+    splits = load(DataConfig(name="cifar100"), cifar[0])
+    assert splits.facts == facts(DataConfig(name="cifar100"), cifar[0])
     assert splits.train.labels.bincount().tolist() == [500] * 100
     assert splits.test.labels.bincount().tolist() == [100] * 100
     means = splits.train.images.numpy().sum((0, 2, 3), dtype=np.int64) / (50_000 * 32 * 32 * 255)

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from tutelage.data import CropFlip, Data, Dataset
+from tutelage.data import CropFlip, DataConfig, Dataset
 from tutelage.data.load import load
 from tutelage.export import Exported, Source, export_model, find_model
 from tutelage.lineage import Generation, Lineage
 from tutelage.methods.hinton import distillation, labels_only
-from tutelage.study import Machine, Study, run
+from tutelage.study import Execution, Study, run
 from tutelage.training import Schedule
 
-DIGITS = Data(name="digits", train_size=300)
+DIGITS = DataConfig(name="digits", train_size=300)
 SCHEDULE = Schedule(epochs=3, batch_size=50)
 
 
@@ -33,7 +33,7 @@ def pair() -> Lineage:
 
 
 def train(study: Study, runs: Path) -> None:
-    for event in run(study, runs=runs, machine=Machine(device="cpu", precision="fp32", threads=1)):
+    for event in run(study, runs=runs, machine=Execution(device="cpu", precision="fp32", threads=1)):
         assert event.phase not in ("failed", "warning"), event
 
 

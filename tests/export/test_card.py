@@ -40,7 +40,7 @@ def test_what_it_says(text: str, source: Source) -> None:
     assert "- Data: digits, 300 training images; fingerprint" in text
     assert "`0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4)`" in text
     assert "- Teacher: big one, a resnet14 (" in text
-    assert "- Epochs: 3; seed 0; fp32." in text
+    assert "- BatchLoader: 3; seed 0; fp32." in text
     assert "the test set was measured once" in text
     assert "Classes, in the order of the logits: 0, 1, 2" in text
     assert "Not stated: ask whoever gave you this model" in text

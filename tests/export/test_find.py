@@ -9,10 +9,11 @@ import pytest
 
 from tests.export.conftest import SCHEDULE, pair, train
 from tutelage import storage
+from tutelage.analysis import load_results
 from tutelage.export import find_model
 from tutelage.lineage import Generation, Lineage
 from tutelage.methods.hinton import labels_only
-from tutelage.study import Study, load_results
+from tutelage.study import Study
 
 
 def test_every_way_to_say_it(runs: Path, name: str) -> None:

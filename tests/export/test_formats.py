@@ -14,11 +14,11 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from tutelage.artifacts.metadata import Contract, parse
 from tutelage.data import Dataset, Normalization
 from tutelage.engine import Engine
 from tutelage.evaluation import predict
 from tutelage.export import Exported, Source, open_file
-from tutelage.export.contract import Contract, parse
 from tutelage.export.formats import check_packages, to_bytes
 from tutelage.export.network import Deployed
 from tutelage.export.read import embedded, load_program

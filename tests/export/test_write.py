@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from tutelage import storage
+from tutelage.artifacts.metadata import Contract
+from tutelage.artifacts.model import Model
 from tutelage.export import Exported, Source, export_model, find_model, open_folder, write
-from tutelage.export.contract import Contract
 from tutelage.export.formats import Format, to_bytes
 from tutelage.export.network import Deployed, contract_of
-from tutelage.lineage import Model
 
 WEIGHTS: tuple[Format, ...] = ("safetensors",)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tutelage.lineage.values import generation_seed
+from tutelage.lineage.spec import generation_seed
 
 
 class Slow(nn.Module):

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from tutelage.provenance import code
+from tutelage.version import code
 
 
 def page(results: list[dict[str, Any]], command: str) -> str:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from tests.conftest import make_splits
 from tutelage import storage
-from tutelage.data import CropFlip, Data, Facts, Splits
-from tutelage.data.select import finished
+from tutelage.artifacts.model import Model
+from tutelage.data import CropFlip, DataConfig, DatasetInfo, Splits
+from tutelage.data.splits import finished
 from tutelage.engine import Engine
-from tutelage.lineage import Generation, Lineage, Model, Stopped, models_of, train
+from tutelage.lineage import Generation, Lineage, Stopped, models_of, train
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.objective import Objective
 from tutelage.training import Schedule
@@ -54,7 +55,7 @@ def splits(size: int = 26, change: Callable[[Splits], object] = lambda _: None) 
 def renamed(names: tuple[str, ...], size: int = 26) -> Splits:
     """The same images and labels under other names."""
     made = make_splits(size=size)
-    facts: Facts = replace(made.facts, class_names=names)
+    facts: DatasetInfo = replace(made.facts, class_names=names)
     return finished(facts, made.train, made.test)
 
 
@@ -69,7 +70,10 @@ def generation(
 
 def line(*generations: Generation) -> Lineage:
     return Lineage(
-        name="line", data=Data(name="made"), views=CropFlip(padding=1), generations=generations or (generation(),)
+        name="line",
+        data=DataConfig(name="made"),
+        views=CropFlip(padding=1),
+        generations=generations or (generation(),),
     )
 
 

@@ -16,19 +16,20 @@ from scipy.stats import binom
 
 from tests.conftest import Tried
 from tests.report import made
+from tutelage.analysis import Comparison, load_results
+from tutelage.analysis.statistics import summary
 from tutelage.cli.progress import follow
 from tutelage.evaluation import at_chance
 from tutelage.recipes import call
-from tutelage.recipes.everyday import baseline
+from tutelage.recipes.baselines import baseline
 from tutelage.recipes.teacher_free import defective
-from tutelage.report import as_csv, comparison_table, markdown, table
-from tutelage.report.page import page
-from tutelage.report.page_parts import Statement
-from tutelage.report.page_study import answer, generations
-from tutelage.study import Comparison, Machine, Study, load_results, run
-from tutelage.study.statistics import summary
+from tutelage.report import as_csv, comparison_table, markdown, run_table
+from tutelage.report.page.blocks import Statement
+from tutelage.report.page.build import page
+from tutelage.report.page.sections.summary import answer, generations
+from tutelage.study import Execution, Study, run
 
-ONE = Machine(device="cpu", precision="fp32", threads=1)
+ONE = Execution(device="cpu", precision="fp32", threads=1)
 
 
 def logits(labels: torch.Tensor, right: int, classes: int) -> torch.Tensor:
@@ -140,11 +141,11 @@ def test_the_mean_has_every_seed_in_it_and_says_beside_it_which_learned_nothing(
 
 @pytest.mark.fault(22)
 def test_the_table_of_a_run_marks_them(compared: Comparison) -> None:
-    found = drawn(table(compared.results))
+    found = drawn(run_table(compared.results))
     assert "3 (1 at chance)" in found
     assert "diverged: baseline: 1 of 3 seeds at chance (seed 2), included in the mean" in found
     only_plain = replace(compared.results, rows=compared.results.rows[:1])
-    assert "at chance" not in drawn(table(only_plain))
+    assert "at chance" not in drawn(run_table(only_plain))
 
 
 @pytest.mark.fault(22)

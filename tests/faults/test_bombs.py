@@ -29,7 +29,7 @@ from tutelage import storage
 from tutelage.export import open_model
 from tutelage.models.weights import read_weights
 from tutelage.teachers.blocks import seal
-from tutelage.teachers.store import LogitStore
+from tutelage.teachers.logit_store import LogitStore
 
 HEADROOM = 512 * 2**20
 """Bytes of address space that a process may add to what it has once everything is imported."""
@@ -41,19 +41,19 @@ import torch
 torch.set_num_threads(1)
 from PIL import Image
 from tutelage import storage
-from tutelage.data import Data
+from tutelage.data import DataConfig
 from tutelage.data.cifar import import_archive
 from tutelage.data.folder import read_image
 from tutelage.data.load import load
 from tutelage.export import open_model
 from tutelage.models.weights import read_weights
-from tutelage.outside import parse_json
-from tutelage.recipes.arms import read_study
+from tutelage.validation import parse_json
+from tutelage.recipes.study_spec import read_study
 folder = Path(sys.argv[1])
 Image.init()
 readers = {
     "set.tar.gz": lambda path: import_archive("cifar10", path, folder / "data"),
-    ".npz": lambda path: load(Data(name=str(path)), folder),
+    ".npz": lambda path: load(DataConfig(name=str(path)), folder),
     ".png": lambda path: read_image(path, 3, 8),
     ".tif": lambda path: read_image(path, 3, 8),
     ".pt": read_weights,

@@ -36,21 +36,22 @@ from tests.faults.foreign import (
     put,
     values,
 )
-from tutelage import outside, storage
-from tutelage.data import Data
+from tutelage import storage, user_code
+from tutelage.analysis import load_results
+from tutelage.artifacts.model import Model
+from tutelage.data import DataConfig
 from tutelage.data.cifar import import_archive, load_cifar
 from tutelage.data.folder import read_image
 from tutelage.data.layouts import LAYOUTS
 from tutelage.data.load import load
 from tutelage.data.pickles import read_pickle
 from tutelage.export import open_model
-from tutelage.lineage import Model
 from tutelage.models.weights import read_weights
-from tutelage.outside import parse_json
-from tutelage.recipes.arms import read_study
-from tutelage.study import load_results, load_study
-from tutelage.study.values import load_failures
-from tutelage.teachers.store import LogitStore
+from tutelage.recipes.study_spec import read_study
+from tutelage.study import load_study
+from tutelage.study.spec import load_failures
+from tutelage.teachers.logit_store import LogitStore
+from tutelage.validation import parse_json
 
 pytestmark = pytest.mark.fault(28)
 
@@ -316,7 +317,7 @@ def functions(world: World, payload: bytes) -> dict[str, Callable[[], object]]:
         "read_weights, safetensors": lambda: read_weights(world.folder / "evil.safetensors"),
         "read_weights, folder": lambda: read_weights(model.folder),
         "read_pickle": lambda: read_pickle(payload, "evil"),
-        "load, npz": lambda: load(Data(name=str(world.folder / "evil.npz")), world.folder),
+        "load, npz": lambda: load(DataConfig(name=str(world.folder / "evil.npz")), world.folder),
         "load_cifar": lambda: load_cifar("cifar10", world.folder / "data"),
         "import_archive": lambda: import_archive("cifar10", world.folder / "evil.tar.gz", world.folder / "data"),
         "read_image": lambda: read_image(photo, 1, 8),
@@ -366,7 +367,7 @@ def uses() -> dict[str, list[str]]:
     )
     run = r"(?<!\.)\beval\(|\bexec\(|exec_module|import_module|__import__|runpy|trust_remote_code|from_pretrained"
     words = f"{unpickle}|format\\.read_array\\(|{run}"
-    source, found = Path(outside.__file__).parent, {}
+    source, found = Path(user_code.__file__).parent, {}
     for path in sorted(source.rglob("*.py")):
         code = re.sub(r'"""[\s\S]*?"""', "", path.read_text()).replace('torch.export.load("', "")  # a card's advice
         if lines := [line.strip() for line in code.splitlines() if re.search(words, line.partition("  #")[0])]:
@@ -375,7 +376,7 @@ def uses() -> dict[str, list[str]]:
 
 
 ACCOUNTED: dict[str, dict[str, str]] = {
-    "config.py": {
+    "serialization.py": {
         "importlib.import_module(f": "only modules below tutelage, or those the caller allows by name",
         "importlib.import_module(package)": "a package of ours",
     },
@@ -388,13 +389,13 @@ ACCOUNTED: dict[str, dict[str, str]] = {
         "trust_remote_code=False": "no code of theirs",
     },
     "models/external.py": {"importlib.import_module(package)": "timm or transformers"},
-    "outside.py": {
+    "user_code.py": {
         "spec.loader.exec_module(module)": "what a user names on the command line or in Python; not from a TOML file",
         "importlib.import_module(place)": "the same as a module",
     },
     "models/weights.py": {"torch.load(path, map_location": "weights_only=True"},
-    "recipes/experiments/catalog.py": {"importlib.import_module(": "the modules of that package"},
-    "track/listen.py": {"importlib.import_module(f": "one of three trackers, by a name that was checked"},
+    "experiments/catalog.py": {"importlib.import_module(": "the modules of that package"},
+    "track/dispatch.py": {"importlib.import_module(f": "one of three trackers, by a name that was checked"},
 }
 
 
@@ -406,7 +407,7 @@ def test_every_place_that_could_run_code_is_accounted_for() -> None:
                 f"{file}: {line}: why does this not run a stranger's code?"
             )
     assert uses().keys() >= ACCOUNTED.keys()
-    weights = (Path(outside.__file__).parent / "models" / "weights.py").read_text()
+    weights = (Path(user_code.__file__).parent / "models" / "weights.py").read_text()
     assert "weights_only=True" in weights
     assert "weights_only=False" not in weights
 

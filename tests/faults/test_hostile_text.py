@@ -20,17 +20,19 @@ from rich.table import Table
 
 from tests.conftest import Tried
 from tests.report import made
+from tutelage.analysis import load_results
+from tutelage.analysis.sheets import Sheet
 from tutelage.cli import command
-from tutelage.cli.out import draw, lines
+from tutelage.cli.console import draw, lines
 from tutelage.data.folder import read_folder
 from tutelage.data.npz import read_npz
+from tutelage.errors import printable
 from tutelage.lineage import Generation
 from tutelage.methods.hinton import labels_only
-from tutelage.outside import printable
 from tutelage.report import as_csv, markdown
-from tutelage.report.page import page
-from tutelage.report.sheets import Sheet, sheets_csv, sheets_markdown
-from tutelage.study import Study, load_results
+from tutelage.report.page.build import page
+from tutelage.report.table import sheets_csv, sheets_markdown
+from tutelage.study import Study
 from tutelage.training import Schedule
 
 pytestmark = pytest.mark.fault(38)

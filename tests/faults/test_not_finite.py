@@ -18,9 +18,9 @@ from tests.conftest import Many, Tried
 from tests.faults import small
 from tests.faults.warm import Warm
 from tutelage import storage
-from tutelage.data import Batch, CropFlip, Epochs, Normalization
+from tutelage.artifacts.pretrained import described
+from tutelage.data import Batch, BatchLoader, CropFlip, Normalization
 from tutelage.engine import Engine
-from tutelage.lineage.given import described
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.models.build import build
 from tutelage.objective import Objective, Prediction, Signals
@@ -34,7 +34,7 @@ def loop(network: nn.Module, objective: Objective | None = None, **options: obje
     data = small.splits()
     return fit(
         network,
-        Epochs(data.train, CropFlip(padding=1), SCHEDULE.batch_size, torch.device("cpu")),
+        BatchLoader(data.train, CropFlip(padding=1), SCHEDULE.batch_size, torch.device("cpu")),
         objective or labels_only(),
         SCHEDULE,
         normalization=Normalization.of(data.train.images),
@@ -245,7 +245,7 @@ def test_no_epoch_is_chosen_whatever_the_holdout_says(
     line = small.line(small.generation(schedule=SCHEDULE))
     small.run(line, data, tmp_path / "as it is")
     told = iter(CURVES[name])
-    monkeypatch.setattr(sys.modules["tutelage.lineage.job"], "accuracy", lambda *_: next(told))
+    monkeypatch.setattr(sys.modules["tutelage.lineage.generation_trainer"], "accuracy", lambda *_: next(told))
     small.run(line, data, tmp_path / "fed")
     (plain,), (fed,) = (small.models(line, data, tmp_path / runs) for runs in ("as it is", "fed"))
     lines = map(json.loads, (fed.folder / "metrics.jsonl").read_text().splitlines())

@@ -31,7 +31,7 @@ from tests.faults.commands import (
     until,
 )
 from tests.faults.warm import Warm
-from tutelage.teachers.store import LogitStore
+from tutelage.teachers.logit_store import LogitStore
 
 
 @pytest.mark.fault(13)

@@ -13,17 +13,17 @@ import pytest
 import torch
 
 from tests.conftest import Many, Tried
-from tutelage import config, storage
+from tutelage import serialization, storage
+from tutelage.artifacts.metadata import parse
+from tutelage.artifacts.model import Model
 from tutelage.cli import command
 from tutelage.evaluation import measure
-from tutelage.export.contract import parse
-from tutelage.lineage import Model
-from tutelage.outside import MAX_DEPTH, checked, parse_json
 from tutelage.recipes import call, find, recipes
-from tutelage.recipes.arms import MAX_TOML, read_study, taken
+from tutelage.recipes.study_spec import MAX_TOML, read_study, taken
 from tutelage.storage import read_manifest
 from tutelage.study import Study
-from tutelage.study.values import Failure, Written, load_failures, load_study, write_failures, write_study
+from tutelage.study.spec import Failure, StudyRecord, load_failures, load_study, write_failures, write_study
+from tutelage.validation import MAX_DEPTH, checked, parse_json
 
 pytestmark = pytest.mark.fault(30)
 
@@ -162,7 +162,7 @@ def test_a_file_is_data_and_names_no_code(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_trusted_file_may_name_code(tmp_path: Path, ask: Any) -> None:
     (tmp_path / "mine.py").write_text(
-        f"open({str(tmp_path / 'marker')!r}, 'w').close()\nfrom tutelage.recipes.everyday import baseline\n"
+        f"open({str(tmp_path / 'marker')!r}, 'w').close()\nfrom tutelage.recipes.baselines import baseline\n"
     )
     (tmp_path / "a.toml").write_text('arms = [{recipe = "mine.py:baseline", epochs = 2}]')
     assert "'mine.py:baseline' is code outside tutelage" in ask("study", "a.toml")
@@ -187,15 +187,15 @@ WRONG = (
     [],
     {},
     [[]],
-    {"is": "data:Data"},
+    {"is": "data:DataConfig"},
     {"is": "os:system"},
     {"function": "x"},
 )
 
 
-def written() -> Written:
+def written() -> StudyRecord:
     lineages = (call("distill", epochs=2, temperature=2.0), call("tolerant", epochs=2, generations=1))
-    return Written(
+    return StudyRecord(
         study=Study(lineages=lineages), precision="fp32", fingerprints=("f", "f"), num_classes=(10, 10), command="t"
     )
 
@@ -225,14 +225,14 @@ def changed(tree: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
 
 
 def test_a_study_with_anything_wrong_in_it_is_read_or_refused(tmp_path: Path, many: Many, tried: Tried) -> None:
-    """Whatever stands where: a ``Written`` of the right kinds, or one error that names the file."""
+    """Whatever stands where: a ``StudyRecord`` of the right kinds, or one error that names the file."""
     write_study(written(), tmp_path)
     name = written().study.name
     path = tmp_path / "studies" / name / "study.json"
     count = refused = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda _: None)
-        for place, tree in islice(changed(config.to_json(written())), 0, None, many(11, 1)):
+        for place, tree in islice(changed(serialization.to_json(written())), 0, None, many(11, 1)):
             storage.commit(path.parent, {"study.json": json.dumps(tree).encode()})
             count += 1
             try:
@@ -241,7 +241,7 @@ def test_a_study_with_anything_wrong_in_it_is_read_or_refused(tmp_path: Path, ma
                 refused += 1
                 assert str(path) in str(error), place  # noqa: PT017 - either outcome is right
             else:
-                assert config.digest(found)
+                assert serialization.digest(found)
     assert refused > 0.8 * count
     tried(count, f"changed values in a study.json, {refused} refused by name and the others of the right kind")
 
@@ -254,7 +254,7 @@ def test_a_model_with_anything_wrong_in_it_is_read_or_refused(tmp_path: Path, ma
         "config.json": {
             "place": 0,
             "lineage_seed": 0,
-            "lineage": config.to_json(written().study.lineages[0]),
+            "lineage": serialization.to_json(written().study.lineages[0]),
             "class_names": ["a", "b", "c"],
             "input": [1, 8, 8],
             "data_fingerprint": "f",
@@ -318,7 +318,7 @@ def test_failures_with_anything_wrong_in_them(tmp_path: Path) -> None:
     assert load_failures(name, tmp_path) == (Failure(seed=1, arm="a", text="why"),)
     path = tmp_path / "studies" / name / "failures.json"
     whole = json.loads(path.read_text())
-    for wrong in (None, 3, "x", {}, [3], [[]], [{"is": "data:Data"}], [whole[0] | {"seed": "1"}]):
+    for wrong in (None, 3, "x", {}, [3], [[]], [{"is": "data:DataConfig"}], [whole[0] | {"seed": "1"}]):
         path.write_text(json.dumps(wrong))
         with pytest.raises(storage.Damaged, match=r"failures\.json: \$"):
             load_failures(name, tmp_path)

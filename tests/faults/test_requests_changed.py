@@ -18,15 +18,16 @@ from tests.conftest import Tried
 from tests.faults import small
 from tests.faults.small import Request, asked, first
 from tests.faults.warm import Warm
-from tutelage import config, storage
+from tutelage import serialization, storage
+from tutelage.analysis import compare, load_results
 from tutelage.data import CropFlip, Splits
 from tutelage.lineage import Stopped
 from tutelage.methods.hinton import distillation
 from tutelage.recipes import call
 from tutelage.report import continued, markdown
-from tutelage.report.page_origin import origin
-from tutelage.report.page_parts import Table
-from tutelage.study import Machine, Study, compare, load_results, load_study
+from tutelage.report.page.blocks import Table
+from tutelage.report.page.sections.provenance import origin
+from tutelage.study import Execution, Study, load_study
 from tutelage.study import run as run_study
 from tutelage.training import Cosine
 
@@ -233,7 +234,7 @@ def begun(runs: Path) -> Study:
     return study
 
 
-ONE = Machine(device="cpu", precision="fp32", threads=1)
+ONE = Execution(device="cpu", precision="fp32", threads=1)
 
 
 @pytest.mark.fault(19)
@@ -299,7 +300,7 @@ def test_a_run_that_would_now_be_of_other_models_says_so(tmp_path: Path) -> None
     written = load_study(study.name, tmp_path)
     storage.commit(
         tmp_path / "studies" / study.name,
-        {"study.json": storage.json_bytes(config.to_json(replace(written, fingerprints=("f" * 64,))))},
+        {"study.json": storage.json_bytes(serialization.to_json(replace(written, fingerprints=("f" * 64,))))},
     )
     first, *_ = run_study(study, runs=tmp_path, machine=other)
     assert "baseline: the images of digits are others now" in first.text

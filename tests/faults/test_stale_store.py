@@ -17,9 +17,9 @@ from tests.faults.small import Request, asked, first
 from tests.teachers.test_store import CLASSES, SIZE, fill, open_store, rows_of
 from tutelage import storage
 from tutelage.data import CropFlip, Normalization, Splits
-from tutelage.lineage.classroom import Classroom
+from tutelage.lineage.networks import LineageNetworks
 from tutelage.models.build import build
-from tutelage.teachers.store import LogitStore
+from tutelage.teachers.logit_store import LogitStore
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +103,7 @@ def test_another_normalization_is_another_store(tmp_path: Path, monkeypatch: pyt
     """Here under the same addresses, which a given network's normalization is else a part of."""
     asked().train(tmp_path, teacher_store="on")
     again(tmp_path, lambda tensors: None)
-    monkeypatch.setattr(Classroom, "normalization", lambda self, place: Normalization((0.41,), (0.31,)))
+    monkeypatch.setattr(LineageNetworks, "normalization", lambda self, place: Normalization((0.41,), (0.31,)))
     asked().train(tmp_path, teacher_store="on")
     assert len(list((tmp_path / "teachers").iterdir())) == 2
 

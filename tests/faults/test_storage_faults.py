@@ -22,17 +22,18 @@ from tests.conftest import Many, Tried, make_splits
 from tests.faults.commands import finish, hashes, leftovers
 from tests.faults.disk import LINUX, Disk, Killed
 from tests.faults.warm import Warm
-from tutelage import config, storage
-from tutelage.data import CropFlip, Data, Splits
+from tutelage import serialization, storage
+from tutelage.artifacts.model import Model
+from tutelage.data import CropFlip, DataConfig, Splits
 from tutelage.engine import Engine
 from tutelage.evaluation import predict
-from tutelage.lineage import Generation, Lineage, Model, models_of, train
+from tutelage.lineage import Generation, Lineage, models_of, train
 from tutelage.methods.hinton import labels_only
 from tutelage.models.build import build
 from tutelage.recipes import find
 from tutelage.storage import Checkpoint, Damaged, NewerFormat, folders
-from tutelage.study import Study, Written, load_study
-from tutelage.study.values import write_study
+from tutelage.study import Study, StudyRecord, load_study
+from tutelage.study.spec import write_study
 from tutelage.training import Schedule
 
 
@@ -45,7 +46,7 @@ def network(num_classes: int, in_channels: int) -> nn.Module:
 def lineage(model: str = "resnet8") -> Lineage:
     schedule = Schedule(epochs=3, batch_size=8)
     only = Generation(name="only", model=model, objective=labels_only(), schedule=schedule)
-    return Lineage(name="line", data=Data(name="made"), views=CropFlip(padding=1), generations=(only,))
+    return Lineage(name="line", data=DataConfig(name="made"), views=CropFlip(padding=1), generations=(only,))
 
 
 def trained(line: Lineage, splits: Splits, runs: Path, until: int = 3) -> Model:
@@ -345,7 +346,7 @@ def test_format_1_is_read(splits: Splits, tried: Tried) -> None:
     assert [line["epoch"] for line in model.metrics()] == [1, 2, 3]
     assert model.evaluation()["test"]["top1"] == 1.0
     found = model.made_of()
-    assert config.from_json(found["lineage"]) == lineage(f"{__name__}:network")
+    assert serialization.from_json(found["lineage"]) == lineage(f"{__name__}:network")
     ours = build(model.network(), 4, 1)
     ours.load_state_dict(model.weights())
     logits = predict(ours, splits.test.images, model.normalization(), Engine.choose("cpu", "fp32", 1))
@@ -364,7 +365,7 @@ def test_format_1_is_read(splits: Splits, tried: Tried) -> None:
 @pytest.mark.skipif(not LINUX, reason="needs /proc to look up the names of open files")
 def test_a_study_written_again_and_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: Tried) -> None:
     study = Study(lineages=(find("baseline")(),))
-    first = Written(study=study, precision="fp32", fingerprints=("a",), num_classes=(10,), command="one")
+    first = StudyRecord(study=study, precision="fp32", fingerprints=("a",), num_classes=(10,), command="one")
     second = replace(first, command="two")
     points = 0
     for dies_at in range(1, 100):

@@ -18,12 +18,13 @@ from tests.conftest import make_splits
 from tests.faults import small
 from tests.faults.test_labels import OF_LOGITS
 from tutelage import storage
-from tutelage.data import CropFlip, Dataset, Epochs, Normalization, Splits
-from tutelage.data.select import finished
+from tutelage.artifacts.model import Model
+from tutelage.data import BatchLoader, CropFlip, Dataset, Normalization, Splits
+from tutelage.data.splits import finished
 from tutelage.engine import Engine
 from tutelage.export import export_model
 from tutelage.export.find import Source
-from tutelage.lineage import Classroom, Lineage, Model
+from tutelage.lineage import Lineage, LineageNetworks
 from tutelage.methods.hinton import distillation
 from tutelage.models.build import build
 from tutelage.models.external import Expectation
@@ -155,7 +156,7 @@ def test_the_same_classes_in_another_order(order: str, form: str, trained: Model
 def test_a_network_of_another_package_that_names_its_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As ``hf:`` networks do; here one of ours stands in for it."""
     told = Expectation(size=None, mean=(0.4,), std=(0.3,), class_names=ORDERS["all of them turned"])
-    monkeypatch.setattr(sys.modules["tutelage.lineage.classroom"], "expectation", lambda name, channels: told)
+    monkeypatch.setattr(sys.modules["tutelage.lineage.networks"], "expectation", lambda name, channels: told)
     with pytest.raises(ValueError, match=r"the 4 classes of .*Small are the same in another order"):
         small.run(small.taught(), small.splits(), tmp_path / "runs")
 
@@ -248,10 +249,10 @@ def test_images_of_another_size_come_to_a_teacher_in_its_own(tmp_path: Path) -> 
     ]
     assert sizes == [8, None]
 
-    room = Classroom(pupil, small.models(pupil, larger, tmp_path), 0, larger, ENGINE)
+    room = LineageNetworks(pupil, small.models(pupil, larger, tmp_path), 0, larger, ENGINE)
     told = room.teacher(1)
     assert isinstance(told, NetworkTeacher)
-    told(next(Epochs(larger.train, CropFlip(padding=1), 8, torch.device("cpu")).batches(0, 0)))
+    told(next(BatchLoader(larger.train, CropFlip(padding=1), 8, torch.device("cpu")).batches(0, 0)))
     assert told.network.sizes == [(1, 8, 8)]
 
 
@@ -277,7 +278,7 @@ def test_the_same_weights_for_images_prepared_otherwise_are_another_teacher(trai
     """Alone in a file they see the data's normalization, in their folder the one they were trained with."""
     other = small.splits(change=lambda made: made.train.images.clamp_(max=100))
     lines = [pupil_of(trained.folder), pupil_of(loose(trained, tmp_path))]
-    rooms = [Classroom(line, small.models(line, other, tmp_path), 0, other, ENGINE) for line in lines]
+    rooms = [LineageNetworks(line, small.models(line, other, tmp_path), 0, other, ENGINE) for line in lines]
     one, two = (room.normalization(0) for room in rooms)
     assert one == Normalization.of(small.splits().train.images)
     assert two == Normalization.of(other.train.images) != one
@@ -292,7 +293,7 @@ def learned(teacher: Teacher, disturb: nn.Module | None = None) -> tuple[list[Te
     data, pupil = small.splits(), build(small.NET, 4, 1, seed=9)
     records: Iterator[Record] = fit(
         pupil,
-        Epochs(data.train, CropFlip(padding=1), 8, torch.device("cpu")),
+        BatchLoader(data.train, CropFlip(padding=1), 8, torch.device("cpu")),
         distillation(),
         Schedule(epochs=3, batch_size=8),
         normalization=Normalization.of(data.train.images),

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tutelage import config
 from tutelage import functional as F
+from tutelage import serialization
 from tutelage.lineage import expected_scores
 from tutelage.methods.tolerant import ScoreDifferenceByShare, tolerant_patriarch, tolerant_student
 from tutelage.objective import ScoreDifference, Signals, Term, expected_primary
@@ -133,7 +133,7 @@ def test_the_term() -> None:
     near(term(SIGNALS), [0.5 * value for value in BY_HAND[1][2]])
     assert term.formula() == "0.5 D(student; scores above 0.1 of the best, at most 3)"
     assert ScoreDifferenceByShare(weight=1.0, share=0.25).formula() == "D(student; scores above 0.25 of the best)"
-    assert config.from_json(config.to_json(term)) == term
+    assert serialization.from_json(serialization.to_json(term)) == term
     for wrong, message in (({"share": 0.0}, "not 0.0"), ({"share": 1.5}, "not 1.5"), ({"max_k": 1}, "max_k = 1")):
         with pytest.raises(ValueError, match=message):
             ScoreDifferenceByShare(**{"weight": 0.5, "share": 0.1} | wrong)
@@ -150,8 +150,8 @@ def test_the_patriarch() -> None:
 
 def test_without_a_share_nothing_changes() -> None:
     assert isinstance(tolerant_patriarch().terms[1], ScoreDifference)
-    assert "share" not in str(config.to_json(tolerant_patriarch()))
-    assert "share" not in str(config.to_json(tolerant_student(tolerance=0.5)))
+    assert "share" not in str(serialization.to_json(tolerant_patriarch()))
+    assert "share" not in str(serialization.to_json(tolerant_student(tolerance=0.5)))
     assert tolerant_student(share=0.1) == tolerant_student()
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tutelage.data import CropFlip, Data, Splits
+from tutelage.artifacts.model import Model
+from tutelage.data import CropFlip, DataConfig, Splits
 from tutelage.engine import Engine
-from tutelage.lineage import Generation, Lineage, Model, TeacherStore, train
+from tutelage.lineage import Generation, Lineage, TeacherStore, train
 from tutelage.methods.fitnets import fitnets
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.objective import Objective
@@ -27,7 +28,7 @@ def lineage(epochs: int = 2, objective: Objective | None = None) -> Lineage:
     ]
     first = Generation(name="teacher", model="resnet8", objective=labels_only(), schedule=schedule)
     views = CropFlip(padding=1)
-    return Lineage(name="line", data=Data(name="noise"), views=views, generations=(first, *pupils))
+    return Lineage(name="line", data=DataConfig(name="noise"), views=views, generations=(first, *pupils))
 
 
 def only_of_chance(warning: str) -> None:

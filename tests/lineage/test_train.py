@@ -11,10 +11,11 @@ import torch
 
 from tests.conftest import Tried, make_splits
 from tutelage import storage
-from tutelage.data import CropFlip, Data, Splits
+from tutelage.artifacts.model import Model
+from tutelage.data import CropFlip, DataConfig, Splits
 from tutelage.engine import Engine
 from tutelage.evaluation import accuracy
-from tutelage.lineage import Generation, Lineage, Model, Stopped, models_of, train
+from tutelage.lineage import Generation, Lineage, Stopped, models_of, train
 from tutelage.methods.hinton import labels_only
 from tutelage.methods.tolerant import tolerant_patriarch, tolerant_student
 from tutelage.objective import Objective
@@ -28,7 +29,7 @@ def generation(name: str, objective: Objective, *teachers: int, model: str = "re
 
 
 def lineage(*generations: Generation, name: str = "line") -> Lineage:
-    return Lineage(name=name, data=Data(name="made"), views=CropFlip(padding=1), generations=generations)
+    return Lineage(name=name, data=DataConfig(name="made"), views=CropFlip(padding=1), generations=generations)
 
 
 def chain(length: int = 2) -> Lineage:

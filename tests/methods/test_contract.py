@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tests.functional.inputs import random_logits
 from tests.objective.batches import batch
-from tutelage import config
+from tutelage import serialization
 from tutelage.methods import factories
 from tutelage.objective import Loss, Match, Objective, ScoreDifference, Signals, Term, number
 from tutelage.recipes import recipes
@@ -281,16 +281,16 @@ def test_a_teacher_that_is_not_asked_changes_nothing(name: str) -> None:
 @every_case
 def test_goes_to_json_and_back(name: str) -> None:
     objective = CASES[name]()
-    back = config.from_json(json.loads(json.dumps(config.to_json(objective))))
+    back = serialization.from_json(json.loads(json.dumps(serialization.to_json(objective))))
     assert back == objective
-    assert config.digest(back) == config.digest(objective)
+    assert serialization.digest(back) == serialization.digest(objective)
     assert torch.equal(loss(back, given(objective)).total, loss(objective, given(objective)).total)
 
 
 def test_different_objectives_have_different_digests() -> None:
     made = [make() for make in CASES.values()]
     distinct = [objective for place, objective in enumerate(made) if objective not in made[:place]]
-    assert len({config.digest(objective) for objective in distinct}) == len(distinct)
+    assert len({serialization.digest(objective) for objective in distinct}) == len(distinct)
 
 
 def numbers(tree: Any, unused: str = "") -> Iterator[tuple[dict[str, Any], str]]:
@@ -311,12 +311,12 @@ def numbers(tree: Any, unused: str = "") -> Iterator[tuple[dict[str, Any], str]]
 
 @every_case
 def test_each_of_its_numbers_matters(name: str) -> None:
-    signals, tree = given(CASES[name]()), config.to_json(CASES[name]())
+    signals, tree = given(CASES[name]()), serialization.to_json(CASES[name]())
     before = loss(CASES[name](), signals).total
     for place, key in numbers(tree):
         kept = place[key]
         place[key] += 1 if isinstance(kept, int) else {"floor": 3.0, "share": 0.5}.get(key, 0.005)
-        assert loss(config.from_json(tree), signals).total != before, key
+        assert loss(serialization.from_json(tree), signals).total != before, key
         place[key] = kept
 
 
@@ -325,7 +325,7 @@ def test_prints_as_a_formula_with_its_numbers(name: str) -> None:
     text = str(CASES[name]())
     shown = set(re.findall(r"\d+(?:\.\d+)?", text))
     assert text.count("(") == text.count(")") > 0
-    found = [abs(place[key]) for place, key in numbers(config.to_json(CASES[name]()))]
+    found = [abs(place[key]) for place, key in numbers(serialization.to_json(CASES[name]()))]
     assert {number(value) for value in found if value not in (0, 1)} <= shown
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.functional.inputs import LABELS, STUDENT, STUDENT_MAP, TEACHER, TEACHER_MAP, near
 from tutelage.methods import factories
-from tutelage.objective import Bound, Objective, Signals
+from tutelage.objective import BoundObjective, Objective, Signals
 
 LAYERS = ("stage1", "stage2", "stage3")
 # the maps of two examples
@@ -59,7 +59,7 @@ GOLDEN: list[tuple[str, dict[str, Any], Signals, float, float, float]] = [
 ]
 
 
-def bound(method: str, objective: Objective, signals: Signals) -> Bound:
+def bound(method: str, objective: Objective, signals: Signals) -> BoundObjective:
     """The objective, with the identity for each thing it learns; the variances of VID keep their first value."""
     made = objective.bind(signals)
     for head in made.modules():

@@ -25,9 +25,9 @@ from tutelage.methods.relational import relational
 from tutelage.methods.similarity_preserving import similarity_preserving
 from tutelage.methods.variational import variational
 from tutelage.models.build import build
-from tutelage.models.taps import resolve
+from tutelage.models.feature_hooks import resolve
 from tutelage.objective import (
-    Bound,
+    BoundObjective,
     Connected,
     FeatureMatch,
     FlowMatch,
@@ -64,7 +64,7 @@ def signals(seed: int = 0, rows: int = 6) -> Signals:
     )
 
 
-def bind(objective: Objective, example: Signals, seed: int = 0) -> Bound:
+def bind(objective: Objective, example: Signals, seed: int = 0) -> BoundObjective:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return objective.bind(example)
@@ -177,7 +177,7 @@ def test_methods_that_learn_mix_with_any_other() -> None:
 # connectors
 
 
-def shape_of(bound: Bound, batch: Signals) -> torch.Size:
+def shape_of(bound: BoundObjective, batch: Signals) -> torch.Size:
     (head,) = bound.learned["hint"].heads
     shape: torch.Size = head.connector(batch.student_feature("a")).shape
     return shape

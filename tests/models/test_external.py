@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tutelage.data.batches import Normalization
 from tutelage.models.build import build, check, constructor, source
 from tutelage.models.external import Expectation, build_external, expectation
-from tutelage.models.taps import Taps, candidates
+from tutelage.models.feature_hooks import FeatureHooks, candidates
 
 SMALL_RESNET = {
     "model_type": "resnet",
@@ -125,7 +125,7 @@ def test_its_modules_can_be_tapped_compiled_and_exported(kind: str, tmp_path: Pa
     x = images()
     name = {"resnet": "resnet.encoder.stages.1", "vit": "vit.layernorm"}[kind]
     assert set(candidates(network)) >= {kind, f"{kind}.encoder" if kind == "resnet" else name, "classifier"}
-    with torch.no_grad(), Taps(network, [name, "classifier:input"]) as taps:
+    with torch.no_grad(), FeatureHooks(network, [name, "classifier:input"]) as taps:
         logits = network(x)
         features = taps.features
         assert features[name].shape == {"resnet": (2, 16, 2, 2), "vit": (2, 5, 16)}[kind]
@@ -379,7 +379,7 @@ def test_timm_itself() -> None:
     network = build("timm:test_resnet", num_classes=5, in_channels=1, seed=0)
     check(network, "timm:test_resnet", 5, (1, 32, 32))
     assert expectation("timm:test_resnet") == Expectation(size=160, mean=(0.5,) * 3, std=(0.5,) * 3)
-    with Taps(network, ["layer4"]) as taps:
+    with FeatureHooks(network, ["layer4"]) as taps:
         network(images(32))
         assert taps.features["layer4"].ndim == 4
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tutelage.recipes.experiments import experiments, left_out
+from tutelage.experiments import experiments, left_out
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "published.md").read_text(encoding="utf-8")

@@ -10,12 +10,12 @@ import pytest
 
 from tutelage.data import CropFlip
 from tutelage.lineage import Lineage
-from tutelage.lineage.values import generation_seed
+from tutelage.lineage.spec import generation_seed
 from tutelage.objective import Constant, Match, Objective
-from tutelage.recipes import Setting
+from tutelage.recipes import CommonOptions
+from tutelage.recipes.baselines import baseline
 from tutelage.recipes.born_again import born_again
 from tutelage.recipes.distill import distill
-from tutelage.recipes.everyday import baseline
 from tutelage.recipes.preparing_lessons import dynamic_temperature, knowledge_adjustment
 from tutelage.recipes.teacher_free import tf_kd_self
 from tutelage.recipes.tolerant import tolerant
@@ -32,7 +32,7 @@ def test_equal_generations_of_different_recipes_are_the_same_model() -> None:
     assert addresses(tf_kd_self())[0] == alone
     assert addresses(born_again(form="labels"))[0] == alone
     assert addresses(distill())[0] == addresses(dynamic_temperature())[0] == addresses(knowledge_adjustment())[0]
-    assert addresses(distill())[0] == addresses(baseline(Setting(model="resnet20")))[0]
+    assert addresses(distill())[0] == addresses(baseline(CommonOptions(model="resnet20")))[0]
     assert addresses(tolerant(generations=2)) == addresses(tolerant(generations=5))[:3]
     # D(1.0, 0.5) of the tolerant paper is born-again with labels: a patriarch trained on labels, then equal weights
     pupil = tolerant(generations=1, teacher_weight=0.5).generations[1]

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tutelage import storage
-from tutelage.data import Data, Normalization
+from tutelage.analysis import load_results
+from tutelage.data import DataConfig, Normalization
 from tutelage.data.load import load
 from tutelage.lineage import Lineage
 from tutelage.recipes import call
-from tutelage.study import Machine, Study, load_results, run
+from tutelage.study import Execution, Study, run
 
 QUICK = {"train_size": 20, "epochs": 1}
 PLAIN = "0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4)"
@@ -105,7 +106,7 @@ def test_requests_that_do_not_fit(arguments: dict[str, object], message: str | N
 
 
 def test_a_given_teacher_is_measured_and_not_trained(tmp_path: Path) -> None:
-    machine = Machine(device="cpu", precision="fp32", threads=1)
+    machine = Execution(device="cpu", precision="fp32", threads=1)
     first = Study(lineages=(line(teacher=("resnet14",), **QUICK),))
     list(run(first, runs=tmp_path, machine=machine))
     trained = load_results(first.name, tmp_path).rows[0].models[0]
@@ -126,12 +127,12 @@ def test_a_given_teacher_is_measured_and_not_trained(tmp_path: Path) -> None:
 
 @pytest.mark.fault(33, 34)
 def test_a_given_teacher_keeps_its_normalization_and_must_know_the_classes(tmp_path: Path) -> None:
-    machine = Machine(device="cpu", precision="fp32", threads=1)
+    machine = Execution(device="cpu", precision="fp32", threads=1)
     first = Study(lineages=(call("baseline", model="resnet8", **QUICK),))
     list(run(first, runs=tmp_path, machine=machine))
     trained = load_results(first.name, tmp_path).rows[0].models[0]
     made_of = json.loads((trained.folder / "config.json").read_bytes())
-    assert Normalization.of(load(Data(train_size=300), tmp_path).train.images) != Normalization(
+    assert Normalization.of(load(DataConfig(train_size=300), tmp_path).train.images) != Normalization(
         tuple(made_of["normalization"]["mean"]), tuple(made_of["normalization"]["std"])
     )
     taught = line(teacher=("resnet8",), teacher_weights=(str(trained.folder),), train_size=300, epochs=1)
@@ -164,7 +165,7 @@ def test_what_cannot_work_fails_before_anything_is_trained(
 ) -> None:
     study = Study(lineages=(line(**arguments, **QUICK),))
     with pytest.raises(ValueError, match=message):
-        list(run(study, runs=tmp_path / "runs", machine=Machine(device="cpu", precision="fp32", threads=1)))
+        list(run(study, runs=tmp_path / "runs", machine=Execution(device="cpu", precision="fp32", threads=1)))
     assert not (tmp_path / "runs").exists()
 
 

@@ -16,21 +16,21 @@ from hypothesis import strategies as st
 
 from tests.functional.inputs import repeatable
 from tests.recipes.test_addresses import addresses
-from tutelage import config
-from tutelage.data import CropFlip, Data
+from tutelage import serialization
+from tutelage.data import CropFlip, DataConfig
 from tutelage.lineage import Lineage, expected_scores
 from tutelage.methods.hinton import labels_only
-from tutelage.recipes import Setting, find, recipes
+from tutelage.recipes import CommonOptions, find, recipes
+from tutelage.recipes.baselines import baseline, confidence_penalty, label_smoothing
 from tutelage.recipes.born_again import born_again
 from tutelage.recipes.distill import distill
-from tutelage.recipes.everyday import baseline, confidence_penalty, label_smoothing
 from tutelage.recipes.preparing_lessons import dynamic_temperature, knowledge_adjustment
 from tutelage.recipes.teacher_free import defective, reversed, tf_kd_reg, tf_kd_self
 from tutelage.recipes.tolerant import tolerant
 from tutelage.training import Milestones, OneCycle
 
 RECIPES = recipes()
-SETTINGS = [Setting(), Setting(data="cifar100")]
+SETTINGS = [CommonOptions(), CommonOptions(data="cifar100")]
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.data)
@@ -43,10 +43,10 @@ def no_data_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @every_recipe
 @every_setting
-def test_builds_with_defaults(name: str, setting: Setting) -> None:
+def test_builds_with_defaults(name: str, setting: CommonOptions) -> None:
     line = RECIPES[name](setting)
     assert line.name == name
-    assert line.data == Data(name=setting.data)
+    assert line.data == DataConfig(name=setting.data)
     assert line.views == (CropFlip(padding=1, flip=False) if setting.data == "digits" else CropFlip())
     *_, last = line.generations
     assert last.schedule.epochs == (200 if setting.data == "digits" else 164)
@@ -55,21 +55,21 @@ def test_builds_with_defaults(name: str, setting: Setting) -> None:
 
 @every_recipe
 def test_digits_are_the_default(name: str) -> None:
-    assert RECIPES[name]() == RECIPES[name](Setting(data="digits"))
+    assert RECIPES[name]() == RECIPES[name](CommonOptions(data="digits"))
 
 
 @every_recipe
 @every_setting
-def test_goes_to_json_and_back(name: str, setting: Setting) -> None:
+def test_goes_to_json_and_back(name: str, setting: CommonOptions) -> None:
     line = RECIPES[name](setting)
-    back = config.from_json(json.loads(json.dumps(config.to_json(line))))
+    back = serialization.from_json(json.loads(json.dumps(serialization.to_json(line))))
     assert back == line
     assert addresses(back) == addresses(line)
 
 
 @every_recipe
 @every_setting
-def test_teachers_stand_before_their_pupils_and_all_but_the_last_teach(name: str, setting: Setting) -> None:
+def test_teachers_stand_before_their_pupils_and_all_but_the_last_teach(name: str, setting: CommonOptions) -> None:
     generations = RECIPES[name](setting).generations
     for place, generation in enumerate(generations):
         assert all(0 <= teacher < place for teacher in generation.teachers)
@@ -88,12 +88,12 @@ def test_arguments_have_defaults_types_and_docs(name: str) -> None:
         assert parameter.kind is parameter.KEYWORD_ONLY
         assert parameter.default is not parameter.empty
         assert parameter.annotation is not parameter.empty
-        assert parameter.name not in {field.name for field in fields(Setting)}
+        assert parameter.name not in {field.name for field in fields(CommonOptions)}
 
 
 def test_the_setting_documents_its_fields() -> None:
-    documented = re.findall(r"^    (\w+): ", inspect.getdoc(Setting) or "", re.M)
-    assert documented == [field.name for field in fields(Setting)]
+    documented = re.findall(r"^    (\w+): ", inspect.getdoc(CommonOptions) or "", re.M)
+    assert documented == [field.name for field in fields(CommonOptions)]
 
 
 CHANGES: list[tuple[Callable[..., Lineage], dict[str, Any], dict[str, Any]]] = [
@@ -206,28 +206,28 @@ def test_no_argument_is_missing_above(name: str) -> None:
     ],
 )
 def test_the_setting_changes_the_models(name: str, field: str, value: Any) -> None:
-    plain, other = RECIPES[name](), RECIPES[name](replace(Setting(), **{field: value}))
+    plain, other = RECIPES[name](), RECIPES[name](replace(CommonOptions(), **{field: value}))
     assert addresses(plain)[-1] != addresses(other)[-1]
     last = other.generations[-1]
     assert value in (last.model, last.schedule.epochs, last.schedule.batch_size, last.schedule.lr)
 
 
 def test_the_setting_names_the_images() -> None:
-    line = baseline(Setting(train_size=200, holdout=40))
-    assert line.data == Data(name="digits", train_size=200, holdout=40)
-    assert Setting(data="cifar100").facts().num_classes == 100
+    line = baseline(CommonOptions(train_size=200, holdout=40))
+    assert line.data == DataConfig(name="digits", train_size=200, holdout=40)
+    assert CommonOptions(data="cifar100").facts().num_classes == 100
 
 
 @pytest.mark.parametrize("name", ["distill", "knowledge_adjustment", "dynamic_temperature", "defective"])
 def test_teachers_are_larger_unless_named(name: str) -> None:
-    def models(setting: Setting, **given: object) -> list[str]:
+    def models(setting: CommonOptions, **given: object) -> list[str]:
         return [generation.model for generation in RECIPES[name](setting, **given).generations]
 
     wanted = ("resnet14",) if name == "distill" else "resnet14"
 
-    assert models(Setting()) == ["resnet20", "resnet8"]
-    assert models(Setting(data="cifar100")) == ["resnet56", "resnet20"]
-    assert models(Setting(model="vgg8"), teacher=wanted) == ["resnet14", "vgg8"]
+    assert models(CommonOptions()) == ["resnet20", "resnet8"]
+    assert models(CommonOptions(data="cifar100")) == ["resnet56", "resnet20"]
+    assert models(CommonOptions(model="vgg8"), teacher=wanted) == ["resnet14", "vgg8"]
 
 
 def test_reversed_turns_the_sizes_around() -> None:
@@ -235,8 +235,8 @@ def test_reversed_turns_the_sizes_around() -> None:
         return [generation.model for generation in line.generations]
 
     assert models(reversed()) == ["resnet8", "resnet20"]
-    assert models(reversed(Setting(data="cifar100"))) == ["resnet20", "resnet56"]
-    assert models(reversed(Setting(model="resnet32"), teacher="resnet14")) == ["resnet14", "resnet32"]
+    assert models(reversed(CommonOptions(data="cifar100"))) == ["resnet20", "resnet56"]
+    assert models(reversed(CommonOptions(model="resnet32"), teacher="resnet14")) == ["resnet14", "resnet32"]
 
 
 def test_a_poor_teachers_rate_does_not_fall() -> None:
@@ -251,7 +251,7 @@ def test_born_again_forms(form: Any) -> None:
     first, *later = born_again(form=form, generations=3).generations
     assert first.objective == labels_only()
     assert [generation.teachers for generation in later] == [(0,), (1,), (2,)]
-    assert len({config.digest(generation.objective) for generation in later}) == 1
+    assert len({serialization.digest(generation.objective) for generation in later}) == 1
 
 
 def test_one_value_a_generation() -> None:
@@ -322,7 +322,7 @@ def test_one_teacher_is_a_tuple_of_one() -> None:
 
 
 def test_the_expected_scores_of_the_paper() -> None:
-    scores = expected_scores(tolerant(Setting(data="cifar100")), num_classes=100)
+    scores = expected_scores(tolerant(CommonOptions(data="cifar100")), num_classes=100)
     assert scores == pytest.approx((0.6, 0.76, 0.856, 0.9136, 0.94816, 0.968896))
     slower = expected_scores(tolerant(teacher_weight=0.7), 10)
     assert slower == pytest.approx((0.6, 0.72, 0.804, 0.8628, 0.90396, 0.932772))
@@ -339,12 +339,12 @@ def test_three_ways_to_one_expected_score(primary: float) -> None:
         confidence_penalty(primary=primary),
         tolerant(primary=primary, generations=0),
     ):
-        assert expected_scores(line, Setting().facts().num_classes) == pytest.approx((primary,))
+        assert expected_scores(line, CommonOptions().facts().num_classes) == pytest.approx((primary,))
 
 
 def test_other_expected_scores() -> None:
     assert expected_scores(baseline(), 10) == (1.0,)
-    assert expected_scores(label_smoothing(Setting(data="cifar100")), 100) == pytest.approx((0.901,))
+    assert expected_scores(label_smoothing(CommonOptions(data="cifar100")), 100) == pytest.approx((0.901,))
     assert expected_scores(born_again(), 10) == (1.0, 1.0, 1.0, 1.0)
     assert expected_scores(distill(), 10) == (1.0, None)
 
@@ -360,16 +360,16 @@ def test_several_teachers_have_no_closed_form() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        (Setting(model="resnet21"), "unknown model 'resnet21'"),
-        (Setting(data="cifar1000"), "unknown dataset 'cifar1000'"),
-        (Setting(epochs=0), "epochs must be at least 1, not 0"),
-        (Setting(lr=-0.1), "lr must be at least 0, not -0.1"),
-        (Setting(data="cifar100", holdout=50_000), "holdout"),
+        (CommonOptions(model="resnet21"), "unknown model 'resnet21'"),
+        (CommonOptions(data="cifar1000"), "unknown dataset 'cifar1000'"),
+        (CommonOptions(epochs=0), "epochs must be at least 1, not 0"),
+        (CommonOptions(lr=-0.1), "lr must be at least 0, not -0.1"),
+        (CommonOptions(data="cifar100", holdout=50_000), "holdout"),
     ],
 )
 @pytest.mark.parametrize("recipe", [baseline, tolerant, distill])
 def test_mistakes_in_the_setting_are_told_before_anything_is_trained(
-    recipe: Callable[..., Lineage], setting: Setting, message: str
+    recipe: Callable[..., Lineage], setting: CommonOptions, message: str
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         recipe(setting)
@@ -377,7 +377,7 @@ def test_mistakes_in_the_setting_are_told_before_anything_is_trained(
 
 def test_a_recipe_of_the_users_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
-    file.write_text("from tutelage.recipes.everyday import baseline\ndef mine():\n    return baseline()\n")
+    file.write_text("from tutelage.recipes.baselines import baseline\ndef mine():\n    return baseline()\n")
     assert find(f"{file}:mine")() == baseline()
     with pytest.raises(ValueError, match=re.escape("unknown recipe 'tolerent': did you mean tolerant?")):
         find("tolerent")

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tutelage import config, storage
+from tutelage import serialization, storage
+from tutelage.analysis import Comparison, compare, load_results
 from tutelage.evaluation import measure
 from tutelage.lineage import Lineage, models_of
 from tutelage.recipes import call
-from tutelage.recipes.everyday import baseline
-from tutelage.study import Comparison, Failure, Study, Written, compare, load_results
-from tutelage.study.values import write_failures, write_study
+from tutelage.recipes.baselines import baseline
+from tutelage.study import Failure, Study, StudyRecord
+from tutelage.study.spec import write_failures, write_study
 
 IMAGES, CLASSES = 200, 10
 Accuracy = Callable[[str, int, int], float]
@@ -55,7 +56,7 @@ def _write_all(
     failures: Sequence[Failure],
 ) -> str:
     count = len(study.lineages)
-    written = Written(
+    written = StudyRecord(
         study=study,
         precision="fp32",
         fingerprints=("f" * 64,) * count,
@@ -100,7 +101,7 @@ def _write(
         "lineage_seed": seed,
         "precision": "fp32",
         "teachers": [],
-        "lineage": config.to_json(lineage),
+        "lineage": serialization.to_json(lineage),
         "data_fingerprint": "f" * 64,
         "input": [1, 8, 8],
         "class_names": list(class_names),

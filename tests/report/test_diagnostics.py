@@ -17,19 +17,21 @@ import torch
 
 from tests.coarse_set import SHOWN, SUPERCLASSES, TEST, TRAIN, make_coarse_set
 from tutelage import storage
+from tutelage.analysis import Results, load_results
+from tutelage.analysis.diagnostics.catalog import PARTS, diagnostics
+from tutelage.analysis.sheets import Sheet
+from tutelage.analysis.training_logits import training_labels, training_logits
+from tutelage.analysis.training_sets import measure_training_sets
+from tutelage.artifacts.model import Model
 from tutelage.evaluation import accuracy, ece, ensemble, nll
 from tutelage.evaluation.agreement import divergence
 from tutelage.evaluation.semantics import centre_distances
-from tutelage.lineage import Model
-from tutelage.lineage.measured import training_labels, training_logits
 from tutelage.recipes import call
-from tutelage.report.diagnostics import PARTS, diagnostics
-from tutelage.report.sheets import Sheet, sheet_table, sheets_csv, sheets_markdown
-from tutelage.study import Machine, Results, Study, load_results, load_study, run
-from tutelage.study.training_sets import measure_training_sets
-from tutelage.study.values import write_study
+from tutelage.report.table import sheet_table, sheets_csv, sheets_markdown
+from tutelage.study import Execution, Study, load_study, run
+from tutelage.study.spec import write_study
 
-MACHINE = Machine(device="cpu", precision="fp32", threads=1)
+MACHINE = Execution(device="cpu", precision="fp32", threads=1)
 QUICK = {"data": "cifar100", "model": "resnet8", "epochs": 2, "batch_size": 16}
 LABELS = torch.arange(TEST) % 6
 

@@ -20,22 +20,24 @@ import pytest
 
 from tests.report import made
 from tutelage import storage
+from tutelage.analysis import Comparison
 from tutelage.recipes.born_again import born_again
-from tutelage.report import markdown, page_vega, page_write
-from tutelage.report.page import page, sections_of
-from tutelage.report.page_charts import differences, over_generations
-from tutelage.report.page_curves import curves, energy
-from tutelage.report.page_looks import styles
-from tutelage.report.page_parts import Chart, Section, Statement, Table
-from tutelage.report.page_study import answer, standings
-from tutelage.study import Comparison, Failure, Study
+from tutelage.report import markdown
+from tutelage.report.page import render, vega
+from tutelage.report.page.blocks import Chart, Section, Statement, Table
+from tutelage.report.page.build import page, sections_of
+from tutelage.report.page.sections.charts import differences, over_generations
+from tutelage.report.page.sections.curves import curves, energy
+from tutelage.report.page.sections.summary import answer, standings
+from tutelage.report.page.style import styles
+from tutelage.study import Failure, Study
 
-STYLE = Path(page_write.__file__).with_name("page.css").read_text()
+STYLE = Path(render.__file__).with_name("page.css").read_text()
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_write, "vega", lambda: "window.vegaEmbed = null;")
+    monkeypatch.setattr(render, "vega", lambda: "window.vegaEmbed = null;")
 
 
 def accuracy(arm: str, place: int, seed: int) -> float:
@@ -412,17 +414,17 @@ def test_the_scripts_are_bundled_once(tmp_path: Path, monkeypatch: pytest.Monkey
         return "the bundle"
 
     monkeypatch.setitem(sys.modules, "vl_convert", SimpleNamespace(javascript_bundle=bundle))
-    monkeypatch.setattr(page_vega, "version", lambda package: "1.0")
+    monkeypatch.setattr(vega, "version", lambda package: "1.0")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert [page_vega.vega(), page_vega.vega()] == ["the bundle"] * 2
+    assert [vega.vega(), vega.vega()] == ["the bundle"] * 2
     assert len(calls) == 1
     (kept,) = tmp_path.rglob("vega.js")
     kept.write_text("something else")
-    assert page_vega.vega() == "the bundle"
-    assert page_vega.vega() == kept.read_text() == "the bundle"
+    assert vega.vega() == "the bundle"
+    assert vega.vega() == kept.read_text() == "the bundle"
     assert len(calls) == 2
     monkeypatch.setenv("XDG_CACHE_HOME", str(kept))  # a file, in which nothing can be kept
-    assert page_vega.vega() == "the bundle"
+    assert vega.vega() == "the bundle"
 
 
 def test_without_the_extra_one_error_says_what_to_install(
@@ -431,9 +433,9 @@ def test_without_the_extra_one_error_says_what_to_install(
     def missing(package: str) -> str:
         raise PackageNotFoundError(package)
 
-    monkeypatch.setattr(page_vega, "version", missing)
+    monkeypatch.setattr(vega, "version", missing)
     with pytest.raises(ValueError, match=r"needs the package vl-convert-python: pip install 'tutelage\[report\]'"):
-        page_vega.vega()
+        vega.vega()
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ValueError, match=r"needs the package jinja2: pip install 'tutelage\[report\]'"):
         page({"run": compared})

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from tests.report import made
+from tutelage.analysis import Comparison
 from tutelage.recipes.born_again import born_again
-from tutelage.report.page import page
-from tutelage.study import Comparison, Study
+from tutelage.report.page.build import page
+from tutelage.study import Study
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright comes with the extra dev")
 pytest.importorskip("vl_convert", reason="vl-convert comes with the extra report")

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.report import made
-from tutelage.recipes.experiments import find
-from tutelage.recipes.experiments.scale import reduced
-from tutelage.report.page import sections_of
-from tutelage.report.page_more import closer, features, published
-from tutelage.report.page_parts import Chart, Table
-from tutelage.study import Comparison, Study, compare, load_results
+from tutelage.analysis import Comparison, compare, load_results
+from tutelage.experiments import find
+from tutelage.experiments.scale import reduced
+from tutelage.report.page.blocks import Chart, Table
+from tutelage.report.page.build import sections_of
+from tutelage.report.page.sections.closer_look import closer, features, published
+from tutelage.study import Study
 
 TABLE_1 = "tolerant/table-1/densenet-100"
 

@@ -10,9 +10,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from tutelage.analysis import Results
+from tutelage.analysis import Row as Generation
+from tutelage.experiments import experiments, find
+from tutelage.experiments.scale import reduced
 from tutelage.published import cells
-from tutelage.recipes.experiments import experiments, find
-from tutelage.recipes.experiments.scale import reduced
 from tutelage.report.published import (
     MEASURES,
     beside,
@@ -21,8 +23,7 @@ from tutelage.report.published import (
     published_rows,
     published_table,
 )
-from tutelage.study import Results, Study
-from tutelage.study import Row as Generation
+from tutelage.study import Study
 
 TABLE_1 = "tolerant/table-1/densenet-100"
 Accuracy = Callable[[str, int, int], float | None]

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.report.made import arm, write
+from tutelage.analysis import Results, load_results
+from tutelage.analysis.statistics import paired
+from tutelage.analysis.transfer.probes import Transfer
+from tutelage.artifacts.model import Model
 from tutelage.evaluation.probe import PROTOCOLS
-from tutelage.lineage import Model
-from tutelage.lineage.transfer import Transfer
 from tutelage.recipes.born_again import born_again
-from tutelage.report.sheets import sheet_table, sheets_csv, sheets_markdown
+from tutelage.report.table import sheet_table, sheets_csv, sheets_markdown
 from tutelage.report.transfer import find_reference, transfer_rows, transfer_sheets
-from tutelage.study import Results, Study, load_results
-from tutelage.study.statistics import paired
+from tutelage.study import Study
 
 ARMS = (arm("plain"), arm("chain", born_again, generations=1), arm("=tall|", model="resnet14"))
 SEEDS = (0, 1, 2)
@@ -37,8 +38,8 @@ def give(monkeypatch: pytest.MonkeyPatch) -> Give:
         def kept(model: Model) -> tuple[Transfer, ...]:
             return tuple(one for one in of_models if one.model == model.address)
 
-        monkeypatch.setattr("tutelage.report.transfer_rows.kept", kept)
-        monkeypatch.setattr("tutelage.report.transfer_rows.kept_of_pixels", lambda runs: tuple(of_pixels))
+        monkeypatch.setattr("tutelage.analysis.transfer.comparison.kept", kept)
+        monkeypatch.setattr("tutelage.analysis.transfer.comparison.kept_of_pixels", lambda runs: tuple(of_pixels))
 
     return given
 

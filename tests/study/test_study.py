@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from tutelage.analysis import load_results
 from tutelage.evaluation import accuracy, ensemble
 from tutelage.lineage import models_of
 from tutelage.recipes import call
-from tutelage.report import table
-from tutelage.study import Event, Machine, Study, load_results, load_study, run, studies
-from tutelage.study.values import Written
+from tutelage.report import run_table
+from tutelage.study import Event, Execution, Study, load_study, run, studies
+from tutelage.study.spec import StudyRecord
 
-MACHINE = Machine(device="cpu", precision="fp32", threads=1)
+MACHINE = Execution(device="cpu", precision="fp32", threads=1)
 QUICK = {"train_size": 20, "epochs": 2}
 
 
-def finish(study: Study, runs: Path, machine: Machine = MACHINE) -> list[Event]:
+def finish(study: Study, runs: Path, machine: Execution = MACHINE) -> list[Event]:
     return list(run(study, runs=runs, machine=machine))
 
 
@@ -39,7 +40,7 @@ def test_the_table_is_made_of_the_models(tmp_path: Path) -> None:
         by_hand.append((accuracy(logits[1], labels), accuracy(ensemble(logits), labels)))
     assert [measured["top1"] for measured in first.test] == [one for one, _ in by_hand]
     assert [measured["top1"] for measured in first.ensemble] == [both for _, both in by_hand]
-    cells = list(table(results).columns[3].cells)
+    cells = list(run_table(results).columns[3].cells)
     values = [100 * one for one, _ in by_hand]
     assert cells[1] == f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}"
 
@@ -47,7 +48,7 @@ def test_the_table_is_made_of_the_models(tmp_path: Path) -> None:
 def test_one_seed_shows_no_spread(tmp_path: Path) -> None:
     study = Study(lineages=(call("baseline", **QUICK),))
     finish(study, tmp_path)
-    drawn = table(load_results(study.name, tmp_path))
+    drawn = run_table(load_results(study.name, tmp_path))
     assert "±" not in "".join(str(cell) for column in drawn.columns for cell in column.cells)
     assert "one seed (no spread)" in str(drawn.title)
 
@@ -83,7 +84,7 @@ def test_a_seed_that_fails_leaves_the_others(tmp_path: Path) -> None:
     assert all("not finite" in event.text for event in events if event.phase == "failed")
     (row,) = load_results(study.name, tmp_path).rows
     assert len(row.test) == len(done)
-    assert f"{len(done)} of 6" in next(iter(table(load_results(study.name, tmp_path)).columns[2].cells))
+    assert f"{len(done)} of 6" in next(iter(run_table(load_results(study.name, tmp_path)).columns[2].cells))
 
 
 def dies() -> torch.nn.Module:
@@ -97,7 +98,7 @@ def dies() -> torch.nn.Module:
 
 @pytest.mark.fault(37)
 def test_seeds_in_processes_and_one_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    side_by_side = Machine(device="cpu", precision="fp32", threads=1, processes=2)
+    side_by_side = Execution(device="cpu", precision="fp32", threads=1, processes=2)
     study = Study(lineages=(call("baseline", **QUICK),), seeds=(0, 1))
     finish(study, tmp_path / "one after the other")
     events = finish(study, tmp_path / "side by side", side_by_side)
@@ -116,7 +117,7 @@ def test_studies_are_written_down_and_found(tmp_path: Path) -> None:
     finish(study, tmp_path)
     assert studies(tmp_path) == [study.name]
     written = load_study(study.name, tmp_path)
-    assert isinstance(written, Written)
+    assert isinstance(written, StudyRecord)
     assert written.study == study
     with pytest.raises(ValueError, match=f"did you mean {study.name}"):
         load_study(study.name + "x", tmp_path)

@@ -6,15 +6,15 @@ import pytest
 import torch
 from tests.conftest import make_splits
 
-from tutelage.data import Batch, CropFlip, Epochs, Normalization
+from tutelage.data import Batch, BatchLoader, CropFlip, Normalization
 from tutelage.engine import Engine
 from tutelage.models.build import build
 from tutelage.objective import Prediction
-from tutelage.teachers import Committee, NetworkTeacher
+from tutelage.teachers import NetworkTeacher, TeacherEnsemble
 
 
 def batch() -> Batch:
-    data = Epochs(make_splits().train, CropFlip(padding=1), 8, torch.device("cpu"))
+    data = BatchLoader(make_splits().train, CropFlip(padding=1), 8, torch.device("cpu"))
     return next(data.batches(0, 0))
 
 
@@ -46,21 +46,21 @@ def test_it_sees_the_batch_in_its_own_normalization() -> None:
 def test_a_committee_is_the_mean_of_probabilities() -> None:
     given, members = batch(), [teacher(seed) for seed in range(3)]
     probs = torch.stack([member(given).logits.softmax(1) for member in members])
-    torch.testing.assert_close(Committee(members)(given).logits.softmax(1), probs.mean(0))
+    torch.testing.assert_close(TeacherEnsemble(members)(given).logits.softmax(1), probs.mean(0))
     shares = torch.tensor([1.0, 2.0, 5.0])
     weighted = (probs * (shares / 8)[:, None, None]).sum(0)
-    torch.testing.assert_close(Committee(members, shares.tolist())(given).logits.softmax(1), weighted)
+    torch.testing.assert_close(TeacherEnsemble(members, shares.tolist())(given).logits.softmax(1), weighted)
 
 
 def test_a_committee_of_certain_teachers_stays_finite() -> None:
     def certain(_: Batch) -> Prediction:
         return Prediction(torch.tensor([[0.0, 900.0]]), {})
 
-    assert Committee([certain, certain])(batch()).logits.isfinite().all()
+    assert TeacherEnsemble([certain, certain])(batch()).logits.isfinite().all()
 
 
 def test_committees_that_make_no_sense() -> None:
     with pytest.raises(ValueError, match="needs teachers and a share for each, not 0 and 0"):
-        Committee([])
+        TeacherEnsemble([])
     with pytest.raises(ValueError, match="not 1 and 2"):
-        Committee([teacher(0)], [0.5, 0.5])
+        TeacherEnsemble([teacher(0)], [0.5, 0.5])

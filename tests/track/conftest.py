@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tutelage.artifacts.model import Model
 from tutelage.lineage import models_of
-from tutelage.lineage.model import Model
 from tutelage.recipes import call
-from tutelage.study import Event, Machine, Study, load_study, run
+from tutelage.study import Event, Execution, Study, load_study, run
 
-MACHINE = Machine(device="cpu", precision="fp32", threads=1)
+MACHINE = Execution(device="cpu", precision="fp32", threads=1)
 SETTING = {"train_size": 30, "holdout": 10, "epochs": 3}
 
 STUDY = Study(
@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]
 
 
 def lines(first: int, last: int) -> tuple[dict[str, float], ...]:
-    """Epochs' measures that can be told apart."""
+    """BatchLoader' measures that can be told apart."""
     return tuple({"epoch": epoch, "loss": 10.0 / epoch, "lr": 0.1} for epoch in range(first, last + 1))
 
 

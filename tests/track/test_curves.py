@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tutelage import config
+from tutelage import serialization
 from tutelage.recipes import call
 from tutelage.track.curves import flat, slug
 
@@ -34,7 +34,7 @@ def test_names_stay_apart(one: str, other: str) -> None:
 
 
 def test_every_value_of_a_generation_has_a_path() -> None:
-    found = flat(config.to_json(call("tolerant", generations=1).generations[1]))
+    found = flat(serialization.to_json(call("tolerant", generations=1).generations[1]))
     assert found["schedule.lr"] == 0.1
     assert found["schedule.decay"] == "OneCycle"
     assert found["teachers.0"] == 0

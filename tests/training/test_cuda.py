@@ -9,13 +9,13 @@ import torch
 from tests.conftest import make_splits
 from tests.training.test_fit import same
 
-from tutelage.data import CropFlip, Epochs, Normalization
+from tutelage.data import BatchLoader, CropFlip, Normalization
 from tutelage.engine import Engine
 from tutelage.methods.tolerant import tolerant_student
 from tutelage.models.build import build
 from tutelage.teachers import NetworkTeacher
-from tutelage.teachers.store import LogitStore
-from tutelage.teachers.stored import StoredTeacher
+from tutelage.teachers.cached import CachedTeacher
+from tutelage.teachers.logit_store import LogitStore
 from tutelage.training import OneCycle, Schedule, State, Teacher, fit
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use")
@@ -30,8 +30,8 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return Engine.choose("cuda", request.param)
 
 
-def data(engine: Engine) -> Epochs:
-    return Epochs(make_splits(size=SIZE).train, VIEWS, SCHEDULE.batch_size, engine.device)
+def data(engine: Engine) -> BatchLoader:
+    return BatchLoader(make_splits(size=SIZE).train, VIEWS, SCHEDULE.batch_size, engine.device)
 
 
 def teacher(engine: Engine) -> Teacher:
@@ -86,7 +86,7 @@ def test_no_step_waits_for_the_host(engine: Engine, monkeypatch: pytest.MonkeyPa
 def test_a_stored_teacher_says_the_same(engine: Engine, tmp_path: Path) -> None:
     expected = run(engine, teacher(engine))[-1]
     with LogitStore(tmp_path, {"t": 0}, size=SIZE * VIEWS.count, num_classes=4, dtype=torch.float32) as store:
-        stored = StoredTeacher(teacher(engine), data(engine), store)
+        stored = CachedTeacher(teacher(engine), data(engine), store)
         found = run(engine, stored)[-1]
     for name, value in found.tensors.items():
         torch.testing.assert_close(value, expected.tensors[name], rtol=1e-3, atol=1e-4)

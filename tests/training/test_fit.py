@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tutelage.data import Batch, CropFlip, Epochs, Normalization, Splits
+from tutelage.data import Batch, BatchLoader, CropFlip, Normalization, Splits
 from tutelage.engine import Engine
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.methods.preparing_lessons import adjusted_dynamic_temperature
@@ -51,7 +51,7 @@ def loop(
 ) -> Iterator[Record]:
     return fit(
         network,
-        Epochs(splits.train, CropFlip(padding=1), schedule.batch_size, torch.device("cpu")),
+        BatchLoader(splits.train, CropFlip(padding=1), schedule.batch_size, torch.device("cpu")),
         objective or labels_only(),
         schedule,
         normalization=Normalization.of(splits.train.images),

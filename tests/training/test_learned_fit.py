@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tutelage import storage
-from tutelage.data import CropFlip, Data, Epochs, Normalization, Splits
+from tutelage.data import BatchLoader, CropFlip, DataConfig, Normalization, Splits
 from tutelage.engine import Engine
 from tutelage.lineage import Generation, Lineage, models_of, train
 from tutelage.methods import factories
@@ -20,7 +20,7 @@ from tutelage.methods.fitnets import fitnets
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.methods.variational import variational
 from tutelage.models.build import build
-from tutelage.models.taps import Taps
+from tutelage.models.feature_hooks import FeatureHooks
 from tutelage.objective import Objective, Signals
 from tutelage.teachers import NetworkTeacher
 from tutelage.training import OneCycle, Record, Schedule, State, fit
@@ -45,7 +45,7 @@ def loop(
     teacher = NetworkTeacher(build("resnet8x4", 4, 1, seed=1), normalization, engine, objective.teacher_layers)
     return fit(
         build("resnet8", 4, 1, seed=0),
-        Epochs(splits.train, CropFlip(padding=1), SCHEDULE.batch_size, torch.device("cpu")),
+        BatchLoader(splits.train, CropFlip(padding=1), SCHEDULE.batch_size, torch.device("cpu")),
         objective,
         SCHEDULE,
         normalization=normalization,
@@ -132,7 +132,7 @@ def test_a_lineage_exports_the_student_without_what_was_learned_beside_it(splits
     objective = fitnets().also(distillation(hard_weight=0.0))
     line = Lineage(
         name="hinted",
-        data=Data(name="made"),
+        data=DataConfig(name="made"),
         views=CropFlip(padding=1),
         generations=(
             Generation(name="teacher", model="resnet8x4", objective=labels_only(), schedule=schedule),
@@ -159,7 +159,10 @@ def test_its_default_layers_are_those_of_the_cifar_networks(name: str, teacher: 
         assert teacher == "resnet32x4" or objective == activation_boundary()
     images = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     student, frozen = build("resnet20", 4, 1, seed=0), build(teacher, 4, 1, seed=1).eval().requires_grad_(False)
-    with Taps(student, objective.student_layers) as own, Taps(frozen, objective.teacher_layers) as others:
+    with (
+        FeatureHooks(student, objective.student_layers) as own,
+        FeatureHooks(frozen, objective.teacher_layers) as others,
+    ):
         logits, told = student(images), frozen(images)
         signals = Signals(
             student_logits=logits,

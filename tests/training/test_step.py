@@ -12,16 +12,16 @@ from tests.conftest import make_splits
 from tests.training.test_fit import WithDropout, same
 from torch import nn
 
-from tutelage.data import CropFlip, Epochs, Normalization
+from tutelage.data import BatchLoader, CropFlip, Normalization
 from tutelage.engine import Engine
 from tutelage.methods.decoupled import decoupled
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.models.build import build
 from tutelage.objective import Match, Objective, Ramp, Signals, TeacherProbs
 from tutelage.teachers import NetworkTeacher
-from tutelage.teachers.store import LogitStore
-from tutelage.teachers.stored import StoredTeacher
-from tutelage.training import Lesson, OneCycle, Schedule, State, Teacher, fit
+from tutelage.teachers.cached import CachedTeacher
+from tutelage.teachers.logit_store import LogitStore
+from tutelage.training import DistillationForward, OneCycle, Schedule, State, Teacher, fit
 from tutelage.training.sgd import Sgd
 from tutelage.training.step import Step, steps_of
 
@@ -69,8 +69,8 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> Engine:
     return Recording(torch.device("cpu"), "fp32", 1)
 
 
-def data() -> Epochs:
-    return Epochs(make_splits(size=SIZE).train, VIEWS, SCHEDULE.batch_size, torch.device("cpu"))
+def data() -> BatchLoader:
+    return BatchLoader(make_splits(size=SIZE).train, VIEWS, SCHEDULE.batch_size, torch.device("cpu"))
 
 
 def teacher() -> Teacher:
@@ -140,14 +140,14 @@ def test_a_stored_teacher_answers_an_epoch_ahead(recording: Engine, tmp_path: Pa
     for asked in (True, False):
         with LogitStore(tmp_path, {"t": 0}, size=SIZE * VIEWS.count, num_classes=4, dtype=torch.float32) as store:
             living = teacher() if asked else (lambda batch: pytest.fail("asked again"))
-            stored = StoredTeacher(living, data(), store, spot_checks=0, ahead=True)
+            stored = CachedTeacher(living, data(), store, spot_checks=0, ahead=True)
             assert_equal(run(recording, distillation(), stored), expected)
 
 
 def test_finding_out_whether_it_can_be_recorded_moves_nothing(recording: Engine) -> None:
     student, taught = network(), teacher()
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    with Lesson(student, distillation(), NORMALIZATION, recording, taught) as lesson:
+    with DistillationForward(student, distillation(), NORMALIZATION, recording, taught) as lesson:
         bound = lesson.bind(data(), 0)
         optimizer = Sgd(student.parameters(), momentum=0.9, nesterov=True, weight_decay=0.0)
         steps_of(Step(lesson, bound, optimizer), data(), 0)

@@ -28,9 +28,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def command(argv: list[str]) -> int:
     """Run the command; returns its exit code."""
-    from tutelage.cli.imports import uncollected
+    from tutelage.cli.gc_pause import gc_paused
 
-    with uncollected():
+    with gc_paused():
         from cyclopts import CycloptsError
 
         from tutelage.cli.app import dispatch
@@ -60,7 +60,7 @@ def command(argv: list[str]) -> int:
 
 
 def _complain(text: str, code: int) -> int:
-    from tutelage.outside import printable
+    from tutelage.errors import printable
 
     line = printable(" ".join(text.split())) or "unknown error"
     with contextlib.suppress(OSError):

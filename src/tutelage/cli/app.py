@@ -9,16 +9,24 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from tutelage.cli import take_away
-from tutelage.cli.datasets import data_app
-from tutelage.cli.diagnose import diagnose
-from tutelage.cli.experiments import Asked, announced, listing
-from tutelage.cli.imports import uncollected
-from tutelage.cli.report import report
+from tutelage.cli.commands import export
+from tutelage.cli.commands.data import data_app
+from tutelage.cli.commands.diagnose import diagnose
+from tutelage.cli.commands.report import report
+from tutelage.cli.commands.study import (
+    AS_USUAL,
+    ComparisonOptions,
+    Flat,
+    machine_of,
+    show_comparison,
+    study,
+    study_command,
+)
+from tutelage.cli.commands.transfer import transfer
+from tutelage.cli.gc_pause import gc_paused
 from tutelage.cli.signals import signals_restored
-from tutelage.cli.study import AS_USUAL, ComparisonOptions, Flat, machine_of, show_comparison, study, study_command
-from tutelage.cli.transfer import transfer
-from tutelage.config import runs_folder
+from tutelage.cli.study_request import Asked, announced, listing
+from tutelage.paths import runs_folder
 
 Precision = Literal["auto", "bf16", "fp32"]
 Things = Literal["recipes", "methods", "models", "experiments", "data", "runs"]
@@ -31,8 +39,8 @@ app = App(
 )
 app.command(data_app)
 app.command(report)
-app.command(take_away.export)
-app.command(take_away.predict)
+app.command(export.export)
+app.command(export.predict)
 app.command(diagnose)
 app.command(transfer)
 app.command(study)  # for the list of commands; dispatch sends requests to study_command
@@ -98,7 +106,7 @@ def dispatch(argv: list[str]) -> int:
 
 
 def _recipe_command(verb: str, name: str, tokens: list[str]) -> int:
-    with uncollected():
+    with gc_paused():
         import tutelage.study  # noqa: F401  # what the rest will need
         from tutelage.cli.options import recipe_app
         from tutelage.recipes import find
@@ -150,20 +158,20 @@ def _study(
 
 
 def _explain_lineage(lineage: Any, options: ExplainOptions) -> int:
-    from tutelage.cli.out import say
-    from tutelage.config import data_folder
+    from tutelage.cli.console import say
     from tutelage.data.load import facts, load
+    from tutelage.paths import data_folder
     from tutelage.report import explanation
 
     shares = []
     if options.shares:
         from tutelage.engine import Engine
-        from tutelage.lineage import Classroom, models_of
+        from tutelage.lineage import LineageNetworks, models_of
 
         engine = Engine.choose()
         splits = load(lineage.data, data_folder())
         models = models_of(lineage, options.seed, splits.fingerprint, engine.precision, options.runs or runs_folder())
-        classroom = Classroom(lineage, models, options.seed, splits, engine)
+        classroom = LineageNetworks(lineage, models, options.seed, splits, engine)
         shares = [classroom.first_shares(place) for place in range(len(models))]
     say(*explanation(lineage, facts(lineage.data, data_folder()), shares).split("\n"))
     if shares:
@@ -198,8 +206,8 @@ def list_things(what: Things | None = None, /, *, runs: Path | None = None) -> i
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
     """
     from tutelage import methods, recipes
+    from tutelage.cli.console import say
     from tutelage.cli.options import summary
-    from tutelage.cli.out import say
     from tutelage.data.load import names as data_names
     from tutelage.models.build import names as model_names
     from tutelage.study import studies
@@ -243,15 +251,15 @@ def show(
         trust: Import the code of a network from outside tutelage where the run cannot be told apart without.
         runs: The folder of models and runs; TUTELAGE_RUNS or ./runs by default.
     """
-    from tutelage.cli.out import draw, say
-    from tutelage.report import continued, table
-    from tutelage.study import load_results
+    from tutelage.analysis import load_results
+    from tutelage.cli.console import draw, say
+    from tutelage.report import continued, run_table
 
     folder = runs or runs_folder()
     results = load_results(run, folder, trust=trust)
     if reference is not None:  # a slip of the pen is told before anything is shown
         results = replace(results, study=replace(results.study, reference=reference))
-    draw(table(results))
+    draw(run_table(results))
     show_comparison(results, comparison)
     for line in continued(results):
         say(line)

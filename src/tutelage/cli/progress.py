@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 
-from tutelage.cli.out import lines
+from tutelage.cli.console import lines
 from tutelage.cli.signals import Flag
-from tutelage.study import Event, Machine, Study
+from tutelage.study import Event, Execution, Study
 
 
 def say(text: str) -> None:
@@ -27,7 +27,7 @@ def heard(events: Iterator[Event], stop: Flag) -> Iterator[Event]:
         yield event
 
 
-def follow(events: Iterator[Event], study: Study, machine: Machine) -> int:
+def follow(events: Iterator[Event], study: Study, machine: Execution) -> int:
     """Show a study's events; returns the number of seeds that failed."""
     first = next(events, None)  # whatever is wrong with the request is raised here, before a word is said
     say(f"{study.name}: {machine.describe(len(study.seeds))}")
@@ -61,11 +61,11 @@ def _lines(events: Iterable[Event], study: Study) -> int:
     return failed
 
 
-def _live(events: Iterable[Event], study: Study, machine: Machine) -> int:
+def _live(events: Iterable[Event], study: Study, machine: Execution) -> int:
     from rich.console import Console
     from rich.live import Live
 
-    from tutelage.cli.live import Board
+    from tutelage.cli.live_view import Board
 
     failed = 0
     console = Console(stderr=True, highlight=False)

@@ -1,18 +1,18 @@
 """Datasets as values, and batches whose randomness is a pure function."""
 
-from tutelage.data.batches import Batch, Epochs, Normalization
-from tutelage.data.dataset import Data, Dataset, Facts, Splits
-from tutelage.data.views import CropFlip, Resident, TurnedCropFlip
+from tutelage.data.augmentation import CropFlip, ImageStore, TurnedCropFlip
+from tutelage.data.batches import Batch, BatchLoader, Normalization
+from tutelage.data.dataset import DataConfig, Dataset, DatasetInfo, Splits
 
 __all__ = [
     "Batch",
+    "BatchLoader",
     "CropFlip",
-    "Data",
+    "DataConfig",
     "Dataset",
-    "Epochs",
-    "Facts",
+    "DatasetInfo",
+    "ImageStore",
     "Normalization",
-    "Resident",
     "Splits",
     "TurnedCropFlip",
 ]

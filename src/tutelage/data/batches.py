@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tutelage import functional
+from tutelage.data.augmentation import CropFlip, ImageStore
 from tutelage.data.dataset import Dataset
-from tutelage.data.views import CropFlip, Resident
 
 PIXELS_AT_ONCE = 1 << 20
 
@@ -113,11 +113,11 @@ class Plan(NamedTuple):
         return self.rows[which], self.views[which], self.keys[which]
 
 
-class Epochs:
+class BatchLoader:
     """A training set on its device, dealt out in batches; which batch holds what is a function of (seed, epoch)."""
 
     def __init__(self, dataset: Dataset, views: CropFlip, batch_size: int, device: torch.device) -> None:
-        self.images = Resident(dataset.images, views, device)
+        self.images = ImageStore(dataset.images, views, device)
         self.labels = dataset.labels.to(device)
         self.ids = dataset.ids.to(device)
         self.views = views

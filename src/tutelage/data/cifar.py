@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from tutelage import storage
-from tutelage.config import unknown
 from tutelage.data.archive import MAX_TOTAL, read_members, read_unpacked
 from tutelage.data.dataset import Dataset, Splits
 from tutelage.data.download import fetched
 from tutelage.data.labels import checked_labels, text
 from tutelage.data.layouts import LAYOUTS, Layout
 from tutelage.data.pickles import read_pickle
-from tutelage.data.select import finished
+from tutelage.data.splits import finished
+from tutelage.errors import unknown
 
 _FILE = "data.safetensors"
 _WAIT = 3600.0  # seconds for another process that imports the same set

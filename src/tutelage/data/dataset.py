@@ -9,15 +9,15 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Data:
+class DataConfig:
     """Which images to learn from; the part of a configuration that names them.
 
     ``name`` is a dataset known to tutelage (``digits``, ``cifar10``, ``cifar100``), the path of an ``.npz`` file,
     or the path of a folder of images. ``train_size`` and ``test_size`` keep that many training and test images (the
     same class shares as the whole); ``holdout`` cuts that many out of training as a validation set.
 
-    >>> Data(name="digits", train_size=300)
-    Data(name='digits', train_size=300, holdout=0, test_size=None)
+    >>> DataConfig(name="digits", train_size=300)
+    DataConfig(name='digits', train_size=300, holdout=0, test_size=None)
     """
 
     name: str = "digits"
@@ -70,7 +70,7 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class DatasetInfo:
     """What is known of a dataset without reading its images.
 
     ``augmentation`` is how its training images may be moved: (pixels of padding, whether mirrored images stay in
@@ -97,7 +97,7 @@ class Facts:
 class Splits:
     """A loaded dataset: training set, test set and, where asked for, the holdout cut out of the training set."""
 
-    facts: Facts
+    facts: DatasetInfo
     train: Dataset
     test: Dataset
     holdout: Dataset | None = None

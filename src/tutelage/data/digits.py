@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from tutelage.data.dataset import Dataset, Facts, Splits
-from tutelage.data.select import TRAIN_SIZE, finished, stratified
+from tutelage.data.dataset import Dataset, DatasetInfo, Splits
+from tutelage.data.splits import TRAIN_SIZE, finished, stratified
 
 NUM_IMAGES = 1797
-FACTS = Facts(
+FACTS = DatasetInfo(
     class_names=tuple("0123456789"),
     channels=1,
     height=8,
@@ -25,7 +25,7 @@ FACTS = Facts(
 )
 
 
-def digits_facts(train_size: int | None) -> Facts:
+def digits_facts(train_size: int | None) -> DatasetInfo:
     """The facts of the digits with ``train_size`` of them (300 where not given) to train on, the others to test on.
 
     Errors: ``ValueError`` naming the numbers that would have done.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from tutelage.outside import printable
+from tutelage.errors import printable
 
 TIMEOUT = 30.0  # seconds without a byte
 _BLOCK = 1 << 20

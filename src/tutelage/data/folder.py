@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.data.dataset import Dataset, Facts, Splits
+from tutelage.data.dataset import Dataset, DatasetInfo, Splits
 from tutelage.data.labels import text
 from tutelage.data.npz import MAX_BYTES, default_padding
-from tutelage.data.select import TEST, finished, stratified
+from tutelage.data.splits import TEST, finished, stratified
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,9 +106,9 @@ def _labelled(listing: Listing, classes: Listing) -> list[tuple[Path, int]]:
     return [(path, number[name]) for name, files in listing.items() for path in files]
 
 
-def _facts(classes: Listing, train: Dataset, test: Dataset) -> Facts:
+def _facts(classes: Listing, train: Dataset, test: Dataset) -> DatasetInfo:
     _, channels, height, width = train.images.shape
-    return Facts(
+    return DatasetInfo(
         class_names=tuple(text(name) for name in classes),
         channels=channels,
         height=height,

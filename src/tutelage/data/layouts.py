@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tutelage.data.dataset import Facts
+from tutelage.data.dataset import DatasetInfo
 
 _SITE = "https://www.cs.toronto.edu/~kriz/"
 
@@ -13,7 +13,7 @@ _SITE = "https://www.cs.toronto.edu/~kriz/"
 class Layout:
     """Where the parts of a set lie in its official archive; ``labels`` and ``coarse`` name entries of its pickles."""
 
-    facts: Facts
+    facts: DatasetInfo
     folder: str
     train: tuple[str, ...]
     test: tuple[str, ...]
@@ -42,8 +42,8 @@ medium_mammals non-insect_invertebrates people reptiles small_mammals trees vehi
 """
 
 
-def _facts(names: str, coarse_names: str = "") -> Facts:
-    return Facts(
+def _facts(names: str, coarse_names: str = "") -> DatasetInfo:
+    return DatasetInfo(
         class_names=tuple(names.split()),
         coarse_names=tuple(coarse_names.split()),
         channels=3,

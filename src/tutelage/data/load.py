@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tutelage.config import unknown
 from tutelage.data.cifar import load_cifar
-from tutelage.data.dataset import Data, Facts, Splits
+from tutelage.data.dataset import DataConfig, DatasetInfo, Splits
 from tutelage.data.digits import digits_facts, load_digits
 from tutelage.data.folder import read_folder
 from tutelage.data.layouts import LAYOUTS
 from tutelage.data.npz import read_npz
-from tutelage.data.select import narrow, narrowed
+from tutelage.data.splits import narrow, narrowed
 from tutelage.engine import give_back_freed_memory
+from tutelage.errors import unknown
 
 
 def names() -> tuple[str, ...]:
@@ -24,7 +24,7 @@ def names() -> tuple[str, ...]:
     return ("digits", *LAYOUTS)
 
 
-def load(data: Data, root: Path) -> Splits:
+def load(data: DataConfig, root: Path) -> Splits:
     """Load what ``data`` names: a known set (kept below ``root``), else an ``.npz`` file, else a folder of images.
 
     Of the digits, ``train_size`` are trained on and all others are the test set; elsewhere the test set is the
@@ -33,7 +33,7 @@ def load(data: Data, root: Path) -> Splits:
 
     Errors: ``ValueError`` for an unknown name, sizes that do not fit, and what is wrong with the files.
 
-    >>> splits = load(Data(name="digits", train_size=300, holdout=50), Path("unused"))
+    >>> splits = load(DataConfig(name="digits", train_size=300, holdout=50), Path("unused"))
     >>> len(splits.train), len(splits.holdout), len(splits.test)
     (250, 50, 1497)
     """
@@ -42,7 +42,7 @@ def load(data: Data, root: Path) -> Splits:
     return splits
 
 
-def _load(data: Data, root: Path) -> Splits:
+def _load(data: DataConfig, root: Path) -> Splits:
     if data.name == "digits":
         return narrow(load_digits(data.train_size), None, data.holdout, data.test_size)
     if data.name in LAYOUTS:
@@ -51,12 +51,12 @@ def _load(data: Data, root: Path) -> Splits:
     return narrow(_read_path(data.name), data.train_size, data.holdout, data.test_size)
 
 
-def facts(data: Data, root: Path) -> Facts:
+def facts(data: DataConfig, root: Path) -> DatasetInfo:
     """What is known of ``data`` once loaded; the sets known by name need not be on disk for it.
 
     Errors: those of :func:`load`.
 
-    >>> facts(Data(name="cifar100", holdout=5000), Path("unused")).train_size
+    >>> facts(DataConfig(name="cifar100", holdout=5000), Path("unused")).train_size
     45000
     """
     if data.name == "digits":

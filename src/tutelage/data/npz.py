@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.data.dataset import Dataset, Facts, Splits
+from tutelage.data.dataset import Dataset, DatasetInfo, Splits
 from tutelage.data.labels import array, checked_labels, text
-from tutelage.data.select import finished
+from tutelage.data.splits import finished
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 MAX_BYTES = 4 * 2**30  # all arrays of a file together, once decompressed
@@ -108,7 +108,7 @@ def from_arrays(
             raise ValueError(f"{len(images)} {split}_images, but {len(checked)} {split}_labels")
         splits.append(Dataset(images=images, labels=checked, ids=torch.arange(len(checked))))
     channels, height, width = train.shape[1:]
-    facts = Facts(
+    facts = DatasetInfo(
         class_names=names,
         channels=channels,
         height=height,

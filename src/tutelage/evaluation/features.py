@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tutelage.data.batches import Normalization
 from tutelage.engine import Engine
-from tutelage.models.taps import Taps, candidates, unwrap
+from tutelage.models.feature_hooks import FeatureHooks, candidates, unwrap
 
 LUMA = (0.299, 0.587, 0.114)
 """The shares of red, green and blue in gray; source: ITU-R BT.601."""
@@ -70,7 +70,7 @@ def last_linear(network: nn.Module, shape: tuple[int, int, int]) -> str:
     outputs: dict[str, Tensor] = {}
     try:
         with ExitStack() as stack:
-            taps = {name: stack.enter_context(Taps(network, [name])) for name in linear}
+            taps = {name: stack.enter_context(FeatureHooks(network, [name])) for name in linear}
             scores = network.eval()(images)
             for name, tap in taps.items():
                 try:
@@ -131,7 +131,7 @@ def features(
     """
     network = engine.place(network).eval()
     found = []
-    with Taps(network, [layer]) as taps:
+    with FeatureHooks(network, [layer]) as taps:
         for part in images.split(batch_size):
             pixels = converted(part.to(engine.device), shape).contiguous(memory_format=torch.channels_last)
             with engine.autocast():

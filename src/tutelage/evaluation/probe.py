@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.data.select import stratified
+from tutelage.data.splits import stratified
 
 L2 = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 """The regularisations that the linear probe chooses from, the strongest first."""

@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tutelage.export.contract import Contract
+from tutelage.analysis.results import spread
+from tutelage.artifacts.metadata import Contract
+from tutelage.errors import printable
 from tutelage.export.find import Source
-from tutelage.outside import printable
-from tutelage.study.results import spread
 
 SHOWN_CLASSES = 100
 _MARKDOWN = frozenset("\\`*_{}[]<>#|~&$@:!.")
@@ -162,7 +162,7 @@ def _origin(about: dict[str, Any]) -> str:
         [
             f"- Data: {plain(data['name'])}{images}; fingerprint {code(data['fingerprint'][:12])}.",
             f"- Minimised: {code(about['method'])}",
-            f"- Epochs: {about['epochs']}; seed {about['seed']}; {about['precision']}.",
+            f"- BatchLoader: {about['epochs']}; seed {about['seed']}; {about['precision']}.",
             *(taught or ["- Teacher: none."]),
             f"- Address: {code(about['address'])}; tutelage {versions['tutelage']}, torch {versions['torch']}.",
         ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tutelage.export.contract import Contract, load_json, parse
+from tutelage.artifacts.metadata import Contract, load_json, parse
 from tutelage.storage import Damaged
 
 MODEL_JSON = "model.json"

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tutelage import storage
-from tutelage.config import unknown
-from tutelage.lineage import Model, models_of
-from tutelage.study import Written, load_study, studies
+from tutelage.artifacts.model import Model
+from tutelage.errors import unknown
+from tutelage.lineage import models_of
+from tutelage.study import StudyRecord, load_study, studies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ def _is_model(folder: Path) -> bool:
     return (folder / "checkpoints").is_dir() or (folder / ".lock").is_file()
 
 
-def _of_run(written: Written, name: str, rest: list[str], runs: Path) -> Source:
+def _of_run(written: StudyRecord, name: str, rest: list[str], runs: Path) -> Source:
     study = written.study
     if len(rest) > 2:
         raise ValueError(f"expected RUN:generation:seed, not {':'.join([name, *rest])!r}")
@@ -104,7 +105,7 @@ def _of_run(written: Written, name: str, rest: list[str], runs: Path) -> Source:
     return _finished(Source(model=model, own=True, siblings=siblings), ":".join([name, *rest]))
 
 
-def _generation(written: Written, name: str, asked: str | None) -> tuple[int, int]:
+def _generation(written: StudyRecord, name: str, asked: str | None) -> tuple[int, int]:
     """The lineage's number and the place in it of the generation asked for."""
     lineages = written.study.lineages
     several = len(lineages) > 1

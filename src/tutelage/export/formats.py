@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch.export import Dim, ExportedProgram
 
-from tutelage.export.contract import KEY, Contract
+from tutelage.artifacts.metadata import KEY, Contract
 from tutelage.export.network import Deployed
 
 Format = Literal["safetensors", "torch", "onnx"]

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage import config
+from tutelage import serialization
+from tutelage.artifacts.metadata import Contract, read_normalization
 from tutelage.data import Normalization
 from tutelage.data.load import names as data_names
-from tutelage.export.contract import Contract, read_normalization
 from tutelage.export.find import Source
 from tutelage.models.build import build
 from tutelage.models.external import is_external
@@ -121,7 +121,7 @@ def _method(generation: dict[str, Any]) -> str:
     if generation.get("weights") is not None:
         return f"nothing: its weights were given, {Path(generation['weights']).name}"
     try:
-        return str(config.from_json(generation["objective"]))
+        return str(serialization.from_json(generation["objective"]))
     except ValueError:  # a term of the user's own, whose code may be elsewhere by now
         return "an objective with terms of the user's own"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
+from tutelage.artifacts.metadata import Contract
 from tutelage.data.folder import read_image
-from tutelage.export.contract import Contract
 from tutelage.export.files import MODEL_JSON, check_bytes, read_model_json
 from tutelage.export.find import find_model
 from tutelage.export.network import contract_of, rebuilt, runs_code

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.export.contract import KEY, Contract, parse_text
+from tutelage.artifacts.metadata import KEY, Contract, parse_text
 from tutelage.export.formats import FILES, optional
 from tutelage.export.network import rebuilt
-from tutelage.outside import parse_json
 from tutelage.storage import Damaged
+from tutelage.validation import parse_json
 
 SUFFIXES = tuple(Path(name).suffix for name in FILES.values())
 MAX_CONTRACT = 1 << 26

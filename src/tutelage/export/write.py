@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage import config, storage
-from tutelage.data import Data
+from tutelage import paths, serialization, storage
+from tutelage.artifacts.metadata import Contract, parse
+from tutelage.data import DataConfig
 from tutelage.data.load import load
 from tutelage.engine import Engine
 from tutelage.evaluation import predict
 from tutelage.export.card import card, checked_license
-from tutelage.export.contract import Contract, parse
 from tutelage.export.files import CARD, MODEL_JSON, read_model_json
 from tutelage.export.find import Source
 from tutelage.export.formats import FILES, Format, check_packages, optional, to_bytes
@@ -122,9 +122,9 @@ def _images(source: Source, contract: Contract) -> tuple[Tensor, Tensor | None, 
     """Images to check on, uint8; of test images also the logits that were measured when the model was trained."""
     made_of = source.made_of()
     try:
-        data = config.from_json(made_of["lineage"]["data"])
-        assert isinstance(data, Data)
-        splits = load(data, config.data_folder())
+        data = serialization.from_json(made_of["lineage"]["data"])
+        assert isinstance(data, DataConfig)
+        splits = load(data, paths.data_folder())
     except (ValueError, OSError):  # not on this machine
         splits = None
     if splits is None or splits.fingerprint != made_of["data_fingerprint"]:

@@ -1,15 +1,16 @@
 """Lineages: generations in order as data, and the loop that trains them."""
 
-from tutelage.lineage.classroom import Classroom, TeacherStore
-from tutelage.lineage.job import Progress, Stopped
-from tutelage.lineage.model import Model, models_of
+from tutelage.artifacts.model import Model
+from tutelage.lineage.addresses import models_of
+from tutelage.lineage.generation_trainer import Progress, Stopped
+from tutelage.lineage.networks import LineageNetworks, TeacherStore
+from tutelage.lineage.spec import Generation, Lineage, expected_scores
 from tutelage.lineage.train import rehearse, train
-from tutelage.lineage.values import Generation, Lineage, expected_scores
 
 __all__ = [
-    "Classroom",
     "Generation",
     "Lineage",
+    "LineageNetworks",
     "Model",
     "Progress",
     "Stopped",

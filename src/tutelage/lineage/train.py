@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tutelage import storage
+from tutelage.artifacts.model import Model
 from tutelage.data import Splits
 from tutelage.engine import Engine
-from tutelage.lineage.classroom import Classroom, TeacherStore
-from tutelage.lineage.job import Habits, Job, Progress, Stopped
-from tutelage.lineage.model import Model, models_of
-from tutelage.lineage.values import Generation, Lineage
-from tutelage.provenance import code
+from tutelage.lineage.addresses import models_of
+from tutelage.lineage.generation_trainer import Habits, Job, Progress, Stopped
+from tutelage.lineage.networks import LineageNetworks, TeacherStore
+from tutelage.lineage.spec import Generation, Lineage
+from tutelage.version import code
 
 CHECKPOINT_SECONDS = float(os.environ.get("TUTELAGE_CHECKPOINT_SECONDS", "30"))
 """How much training a kill may cost, at the most."""
@@ -90,8 +91,8 @@ def rehearse(
 
     ``pulse`` is called before each generation and may raise to stop.
 
-    Errors: ``ValueError``, see :meth:`Classroom.rehearse`.
+    Errors: ``ValueError``, see :meth:`LineageNetworks.rehearse`.
     """
     models = models_of(lineage, seed, splits.fingerprint, engine.precision, runs)
     if not all(model.finished for model in models):
-        Classroom(lineage, models, seed, splits, engine).rehearse(pulse)
+        LineageNetworks(lineage, models, seed, splits, engine).rehearse(pulse)

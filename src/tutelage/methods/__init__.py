@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from tutelage.config import functions_returning, unknown
+from tutelage.errors import unknown
 from tutelage.objective import Objective
+from tutelage.serialization import functions_returning
 
 
 def factories() -> dict[str, Callable[..., Objective]]:

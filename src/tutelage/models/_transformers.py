@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from tutelage.config import unknown
+from tutelage.errors import unknown
 from tutelage.models.weights import check_finite
 
 IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from tutelage import models
-from tutelage.config import load_function, unknown
+from tutelage.errors import unknown
 from tutelage.models import external
 from tutelage.models.weights import WrongClasses
+from tutelage.user_code import load_function
 
 MAX_SOURCE = 2**20
 """Bytes of a file that is looked at for the network it defines."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage import storage
-from tutelage.models.taps import unwrap
+from tutelage.models.feature_hooks import unwrap
 
 _NESTED = ("state_dict", "model", "model_state_dict", "net", "network")
 _PREFIXES = ("module.", "_orig_mod.")

@@ -11,14 +11,14 @@ from tutelage.objective.features import (
     layer_pairs,
     same_size,
 )
-from tutelage.objective.objective import Bound, Loss, Objective, beside_labels
-from tutelage.objective.parts import Constant, Labels, Scalar, Target, TeacherProbs, number
-from tutelage.objective.progress import Ramp, Scaled, crossfade
+from tutelage.objective.objective import BoundObjective, Loss, Objective, beside_labels
+from tutelage.objective.schedules import Ramp, Scaled, crossfade
 from tutelage.objective.signals import Prediction, Signals
+from tutelage.objective.targets import Constant, Labels, Scalar, Target, TeacherProbs, number
 from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference, Term
 
 __all__ = [
-    "Bound",
+    "BoundObjective",
     "ConfidencePenalty",
     "Connected",
     "Constant",

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from tutelage import functional
-from tutelage.objective.parts import Constant, Scalar, number
 from tutelage.objective.signals import Signals
+from tutelage.objective.targets import Constant, Scalar, number
 
 FeatureDistance = Callable[[Tensor, Tensor], Tensor]
 """``(student features, teacher features) -> [B]``."""

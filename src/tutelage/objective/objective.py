@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from tutelage import functional
-from tutelage.objective.parts import Constant, Labels
 from tutelage.objective.signals import Signals
+from tutelage.objective.targets import Constant, Labels
 from tutelage.objective.terms import Match, Term
 
 
@@ -62,9 +62,9 @@ class Objective:
         """The teacher's layers whose features any term reads, each once."""
         return tuple(dict.fromkeys(layer for term in self.terms for layer in getattr(term, "teacher_layers", ())))
 
-    def bind(self, example: Signals) -> Bound:
+    def bind(self, example: Signals) -> BoundObjective:
         """Make what its terms learn (regressors, variances) for signals shaped like the example."""
-        return Bound(self, example)
+        return BoundObjective(self, example)
 
     def also(self, other: Objective) -> Objective:
         """Add the terms of another objective whose names this one does not have; its labels term stays this one's.
@@ -88,7 +88,7 @@ class Objective:
         return " + ".join(term.formula() for term in self.terms).replace("+ -", "- ")
 
 
-class Bound(nn.Module):
+class BoundObjective(nn.Module):
     """An objective with what its terms learn; its parameters are trained beside the network's."""
 
     def __init__(self, objective: Objective, example: Signals | None = None) -> None:

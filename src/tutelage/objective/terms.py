@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tutelage import functional
-from tutelage.objective.parts import Constant, Scalar, Target
 from tutelage.objective.signals import Signals
+from tutelage.objective.targets import Constant, Scalar, Target
 
 Distance = Callable[[Tensor, Tensor, float | Tensor], Tensor]
 """``(target [B, K], student_logits [B, K], temperature [] or [B]) -> [B]``."""

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from tutelage.config import unknown
+from tutelage.errors import unknown
 
 NOT_FOUND = "not found"
 CERTAINTIES = ("paper", "official code", "secondary", NOT_FOUND)

@@ -1,6 +1,6 @@
 """Runs as functions: each public function here that returns a ``Lineage`` is a recipe.
 
-A recipe's arguments are the command's options; ``Setting`` holds those that all of them share.
+A recipe's arguments are the command's options; ``CommonOptions`` holds those that all of them share.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any, get_type_hints
 
-from tutelage.config import functions_returning, load_function, unknown
+from tutelage.errors import unknown
 from tutelage.lineage import Lineage
-from tutelage.outside import checked
-from tutelage.recipes.setting import Setting
+from tutelage.recipes.common_options import CommonOptions
+from tutelage.serialization import functions_returning
+from tutelage.user_code import load_function
+from tutelage.validation import checked
 
-__all__ = ["Setting", "arguments", "call", "find", "recipes"]
+__all__ = ["CommonOptions", "arguments", "call", "find", "recipes"]
 
 
 def recipes() -> dict[str, Callable[..., Lineage]]:
@@ -50,7 +52,7 @@ def arguments(recipe: Callable[..., Any]) -> dict[str | None, Callable[..., Any]
     """Who takes a recipe's arguments: itself (under None), and each frozen dataclass among them, by its name.
 
     >>> arguments(find("tolerant"))["setting"].__name__
-    'Setting'
+    'CommonOptions'
     """
     hints = {name: kind for name, kind in get_type_hints(recipe).items() if name != "return"}
     values: dict[str | None, Callable[..., Any]] = {
@@ -60,7 +62,7 @@ def arguments(recipe: Callable[..., Any]) -> dict[str | None, Callable[..., Any]
 
 
 def call(recipe: str | Callable[..., Lineage], **given: Any) -> Lineage:
-    """Call a recipe with flat arguments, as the command does: those of its ``Setting`` stand beside its own.
+    """Call a recipe with flat arguments, as the command does: those of its ``CommonOptions`` stand beside its own.
 
     Errors: ``ValueError`` for an argument that nobody takes, with the nearest names, one that is missing, a number
     that is not finite, and a recipe that returns no lineage.

@@ -7,13 +7,13 @@ from typing import Literal
 from tutelage.lineage import Lineage
 from tutelage.methods import born_again as ban
 from tutelage.methods.hinton import labels_only
-from tutelage.recipes.setting import Setting, chosen, later
+from tutelage.recipes.common_options import CommonOptions, chosen, later
 
 Form = Literal["teacher", "labels", "confidence", "permuted"]
 
 
 def born_again(
-    setting: Setting = Setting(),
+    setting: CommonOptions = CommonOptions(),
     *,
     generations: int = 3,
     form: Form = "teacher",

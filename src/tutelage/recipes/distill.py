@@ -10,14 +10,14 @@ from tutelage.methods import make
 from tutelage.methods.hinton import labels_only
 from tutelage.methods.preparing_lessons import FocalTemperature, Shifted, Smoothed, StudentMaxTemperature
 from tutelage.objective import Constant, Objective, Target, Term
-from tutelage.recipes.setting import Setting, chosen
+from tutelage.recipes.common_options import CommonOptions, chosen
 
 Adjustment = Literal["none", "shift", "smooth"]
 TemperatureRule = Literal["none", "flsw", "cwsm"]
 
 
 def distill(
-    setting: Setting = Setting(),
+    setting: CommonOptions = CommonOptions(),
     *,
     teacher: tuple[str, ...] = (),
     teacher_weights: tuple[str, ...] = (),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from tutelage.lineage import Lineage
 from tutelage.methods import preparing_lessons as lessons
 from tutelage.methods.preparing_lessons import Adjustment, Normalize, Weights
-from tutelage.recipes.setting import Setting
+from tutelage.recipes.common_options import CommonOptions
 
 
 def knowledge_adjustment(
-    setting: Setting = Setting(),
+    setting: CommonOptions = CommonOptions(),
     *,
     teacher: str | None = None,
     adjustment: Adjustment = "shift",
@@ -37,7 +37,7 @@ def knowledge_adjustment(
 
 
 def dynamic_temperature(
-    setting: Setting = Setting(),
+    setting: CommonOptions = CommonOptions(),
     *,
     teacher: str | None = None,
     weights: Weights = "flsw",

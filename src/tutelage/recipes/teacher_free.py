@@ -8,14 +8,14 @@ from typing import Literal
 from tutelage.lineage import Lineage
 from tutelage.methods import teacher_free as free
 from tutelage.methods.hinton import labels_only
-from tutelage.recipes.setting import Setting, chosen
+from tutelage.recipes.common_options import CommonOptions, chosen
 from tutelage.training import Milestones
 
 Form = Literal["paper", "official"]
 
 
 def reversed(
-    setting: Setting = Setting(),
+    setting: CommonOptions = CommonOptions(),
     *,
     teacher: str | None = None,
     teacher_weight: float = 0.6,
@@ -48,7 +48,7 @@ def reversed(
 
 
 def defective(
-    setting: Setting = Setting(),
+    setting: CommonOptions = CommonOptions(),
     *,
     teacher: str | None = None,
     teacher_epochs: int = 1,
@@ -81,7 +81,7 @@ def defective(
 
 
 def tf_kd_self(
-    setting: Setting = Setting(),
+    setting: CommonOptions = CommonOptions(),
     *,
     form: Form = "paper",
     teacher_weight: float = 0.95,
@@ -118,7 +118,7 @@ def tf_kd_self(
 
 
 def tf_kd_reg(
-    setting: Setting = Setting(),
+    setting: CommonOptions = CommonOptions(),
     *,
     form: Form = "paper",
     teacher_weight: float = 0.1,

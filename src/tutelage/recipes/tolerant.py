@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from tutelage.lineage import Lineage
 from tutelage.methods.tolerant import tolerant_patriarch, tolerant_student
-from tutelage.recipes.setting import Setting, later
+from tutelage.recipes.common_options import CommonOptions, later
 
 Number = TypeVar("Number", int, float)
 
 
 def tolerant(
-    setting: Setting = Setting(),
+    setting: CommonOptions = CommonOptions(),
     *,
     generations: int = 5,
     primary: float = 0.6,

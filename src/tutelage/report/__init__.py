@@ -4,7 +4,7 @@ from tutelage.report.comparison import as_csv, comparison_table, markdown, missi
 from tutelage.report.explain import explanation
 from tutelage.report.published import beside, published_markdown, published_rows, published_table
 from tutelage.report.remarks import continued
-from tutelage.report.tables import table
+from tutelage.report.run_table import run_table
 
 __all__ = [
     "as_csv",
@@ -17,5 +17,5 @@ __all__ = [
     "published_markdown",
     "published_rows",
     "published_table",
-    "table",
+    "run_table",
 ]

@@ -7,12 +7,13 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from tutelage.outside import printable
+from tutelage.analysis import ArmResult, Comparison
+from tutelage.analysis.comparison import LEVEL
+from tutelage.analysis.statistics import Paired, Summary
+from tutelage.errors import printable
 from tutelage.report.remarks import RULE, continued, lost_arms
 from tutelage.report.remarks import seeds as told_seeds
-from tutelage.study import Comparison, Failure, Standing
-from tutelage.study.compare import LEVEL
-from tutelage.study.statistics import Paired, Summary
+from tutelage.study import Failure
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -134,7 +135,7 @@ def _why(failure: Failure) -> str:
     return f"{arm}seed {failure.seed}: {lines[-1] if lines else 'no reason given'}"
 
 
-def _cells(comparison: Comparison, standing: Standing) -> tuple[str, ...]:
+def _cells(comparison: Comparison, standing: ArmResult) -> tuple[str, ...]:
     asked = len(comparison.results.study.seeds)
     done = len(standing.seeds)
     return (
@@ -173,7 +174,7 @@ def _interval(found: Summary | Paired | None, form: str) -> str:
     return f"{100 * found.low:{form}} to {100 * found.high:{form}}"
 
 
-def _difference(standing: Standing) -> str:
+def _difference(standing: ArmResult) -> str:
     found = standing.difference
     if found is None:
         return ""
@@ -190,7 +191,7 @@ def _escaped(text: str) -> str:
     return text
 
 
-def _numbers(comparison: Comparison, standing: Standing) -> dict[str, object]:
+def _numbers(comparison: Comparison, standing: ArmResult) -> dict[str, object]:
     top1, difference = standing.top1, standing.difference
     return {
         "arm": _harmless(standing.arm),

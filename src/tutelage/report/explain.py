@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tutelage.data import Facts
+from tutelage.data import DatasetInfo
+from tutelage.errors import printable
 from tutelage.lineage import Lineage, expected_scores
 from tutelage.models.build import build
 from tutelage.objective import number
-from tutelage.outside import printable
 
 
-def explanation(lineage: Lineage, facts: Facts, shares: Sequence[dict[str, float]] = ()) -> str:
+def explanation(lineage: Lineage, facts: DatasetInfo, shares: Sequence[dict[str, float]] = ()) -> str:
     """The generations of a lineage: who teaches whom, each objective with its numbers, expected scores and cost.
 
-    ``shares`` are those of ``Classroom.first_shares``, one a generation, where they were measured.
+    ``shares`` are those of ``LineageNetworks.first_shares``, one a generation, where they were measured.
     """
     images = facts.train_size
     scores = expected_scores(lineage, facts.num_classes)
@@ -66,7 +66,7 @@ def _notes(lineage: Lineage, place: int) -> list[str]:
     return [f"   eta = {number(term.weight)}, k = {term.k}" for term in terms if isinstance(term, ScoreDifference)]
 
 
-def _cost(name: str, facts: Facts) -> tuple[int, float]:
+def _cost(name: str, facts: DatasetInfo) -> tuple[int, float]:
     """Parameters, and floating-point operations of one image's forward pass (a multiply-add counts two)."""
     with torch.device("meta"):
         network = build(name, facts.num_classes, facts.channels).eval()

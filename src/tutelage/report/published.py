@@ -6,19 +6,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tutelage.analysis import Results
+from tutelage.analysis import Row as Generation
+from tutelage.analysis.results import Measures, spread
+from tutelage.experiments import experiments
+from tutelage.experiments.scale import differences
 from tutelage.published import Cell
-from tutelage.recipes.experiments import experiments
-from tutelage.recipes.experiments.scale import differences
 from tutelage.report.comparison import _escaped
 from tutelage.report.remarks import seeds as told_seeds
-from tutelage.study import Results
-from tutelage.study import Row as Generation
-from tutelage.study.results import Measures, spread
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tutelage.recipes.experiments.values import Experiment, Link, Remark
+    from tutelage.experiments.spec import Experiment, Link, Remark
 
 HEADINGS = ("arm", "model", "printed as", "published", "certainty", "measured", "difference", "seeds", "protocol")
 MEASURES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tutelage.study import Comparison, Results
+from tutelage.analysis import Comparison, Results
 
 RULE = "At chance: so many right answers may come about without a look at the images (p >= 0.001)."
 

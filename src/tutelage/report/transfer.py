@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from tutelage.analysis import Results
+from tutelage.analysis.sheets import Plain, Record, Sheet, sheet
+from tutelage.analysis.transfer.comparison import find_reference, transfer_rows
+from tutelage.analysis.transfer.probes import MOST_PIXELS, PROBES, Probe
 from tutelage.evaluation.probe import L2, NEIGHBOURS, ONE_IN
-from tutelage.lineage.transfer import MOST_PIXELS, PROBES, Probe
 from tutelage.report.comparison import probability
-from tutelage.report.sheets import Plain, Record, Sheet, sheet
-from tutelage.report.transfer_rows import find_reference, transfer_rows
-from tutelage.study import Results
 
 __all__ = ["find_reference", "transfer_rows", "transfer_sheets"]
 

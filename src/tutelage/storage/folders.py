@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tutelage.outside import parse_json, printable
+from tutelage.errors import printable
 from tutelage.storage.errors import Damaged, NewerFormat
 from tutelage.storage.files import Operations, json_bytes, make_folder, sync_folder, write_bytes
+from tutelage.validation import parse_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tutelage.outside import parse_json, printable
+from tutelage.errors import printable
 from tutelage.storage.errors import Damaged
+from tutelage.validation import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor

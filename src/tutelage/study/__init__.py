@@ -1,26 +1,8 @@
-"""Studies: arms x seeds, where they run, what came out, and how sure it is."""
+"""Studies: arms x seeds, and where they run."""
 
-from tutelage.study.compare import Comparison, Standing, compare, compare_models
-from tutelage.study.machine import Machine
-from tutelage.study.results import Results, Row, load_results
+from tutelage.study.execution import Execution
 from tutelage.study.run import run
-from tutelage.study.seed import Event
-from tutelage.study.values import Failure, Study, Written, load_study, studies
+from tutelage.study.seed_run import Event
+from tutelage.study.spec import Failure, Study, StudyRecord, load_study, studies
 
-__all__ = [
-    "Comparison",
-    "Event",
-    "Failure",
-    "Machine",
-    "Results",
-    "Row",
-    "Standing",
-    "Study",
-    "Written",
-    "compare",
-    "compare_models",
-    "load_results",
-    "load_study",
-    "run",
-    "studies",
-]
+__all__ = ["Event", "Execution", "Failure", "Study", "StudyRecord", "load_study", "run", "studies"]

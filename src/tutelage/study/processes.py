@@ -15,13 +15,13 @@ from pathlib import Path
 from tutelage import storage
 from tutelage.engine import keep_freed_memory
 from tutelage.lineage import Stopped
-from tutelage.study.machine import Machine
-from tutelage.study.seed import Event, load_all, run_seed, told
-from tutelage.study.values import Study
+from tutelage.study.execution import Execution
+from tutelage.study.seed_run import Event, load_all, run_seed, told
+from tutelage.study.spec import Study
 
 
 def run_processes(
-    study: Study, seeds: list[int], runs: Path, machine: Machine, should_stop: Callable[[], bool]
+    study: Study, seeds: list[int], runs: Path, machine: Execution, should_stop: Callable[[], bool]
 ) -> Iterator[Event]:
     """Train each seed in a process that ends with this one; one that dies fails alone.
 
@@ -75,7 +75,7 @@ def run_processes(
         raise Stopped("stopped, with every seed saved")
 
 
-def _work(study: Study, seed: int, runs: Path, machine: Machine, pipe: Connection, parent: int) -> None:
+def _work(study: Study, seed: int, runs: Path, machine: Execution, pipe: Connection, parent: int) -> None:
     """The body of one seed's process; it ends with its parent, however that ends."""
     asked = begun = False
 

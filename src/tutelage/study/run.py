@@ -9,17 +9,17 @@ from tutelage import storage
 from tutelage.data import Splits
 from tutelage.engine import Engine
 from tutelage.lineage import models_of, rehearse
-from tutelage.study.machine import HERE, Machine
+from tutelage.study.execution import HERE, Execution
 from tutelage.study.processes import run_processes
-from tutelage.study.seed import Event, load_all, run_seed
-from tutelage.study.values import Failure, Study, Written, begun_otherwise, studies, write_failures, write_study
+from tutelage.study.seed_run import Event, load_all, run_seed
+from tutelage.study.spec import Failure, Study, StudyRecord, begun_otherwise, studies, write_failures, write_study
 
 
 def run(
     study: Study,
     *,
     runs: Path,
-    machine: Machine = HERE,
+    machine: Execution = HERE,
     should_stop: Callable[[], bool] = lambda: False,
     command: str = "",
     experiment: str = "",
@@ -38,7 +38,7 @@ def run(
     for lineage, splits in zip(study.lineages, loaded, strict=True):
         rehearse(lineage, study.seeds[0], splits, runs, engine)
     storage.make_folder(runs)
-    written = Written(
+    written = StudyRecord(
         study=study,
         precision=engine.precision,
         fingerprints=tuple(splits.fingerprint for splits in loaded),
@@ -66,10 +66,10 @@ def run(
 
 
 def _run_all(
-    written: Written,
+    written: StudyRecord,
     loaded: list[Splits],
     runs: Path,
-    machine: Machine,
+    machine: Execution,
     engine: Engine,
     should_stop: Callable[[], bool],
 ) -> Iterator[Event]:
@@ -85,7 +85,7 @@ def _run_all(
         yield from run_processes(study, aside, runs, machine, should_stop)
 
 
-def _all_finished(written: Written, seed: int, runs: Path) -> bool:
+def _all_finished(written: StudyRecord, seed: int, runs: Path) -> bool:
     return all(
         model.finished
         for lineage, fingerprint in zip(written.study.lineages, written.fingerprints, strict=True)

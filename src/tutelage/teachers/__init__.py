@@ -9,10 +9,10 @@ from torch import nn
 
 from tutelage.data.batches import Batch, Normalization
 from tutelage.engine import Engine
-from tutelage.models.taps import Taps
+from tutelage.models.feature_hooks import FeatureHooks
 from tutelage.objective import Prediction
 
-__all__ = ["Committee", "NetworkTeacher"]
+__all__ = ["NetworkTeacher", "TeacherEnsemble"]
 
 
 class NetworkTeacher:
@@ -27,7 +27,7 @@ class NetworkTeacher:
         self.network = engine.place(network).eval().requires_grad_(False)
         self.normalization = normalization
         self.engine = engine
-        self.taps = Taps(self.network, layers)
+        self.taps = FeatureHooks(self.network, layers)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Prediction:
@@ -39,7 +39,7 @@ class NetworkTeacher:
         return Prediction(logits.float(), {name: feature.float() for name, feature in self.taps.features.items()})
 
 
-class Committee:
+class TeacherEnsemble:
     """Several teachers as one: the logarithm of the mean of their probabilities, weighted by ``shares``.
 
     Source: arXiv 1805.04770, BANE; averaging probabilities, not logits.

@@ -1,7 +1,7 @@
 """Trackers: consumers of a study's events, one file each, each in a thread of its own."""
 
-from tutelage.track.choose import TRACKERS, chosen
-from tutelage.track.curves import Curve, Title
-from tutelage.track.listen import tracked
+from tutelage.track.curves import RunInfo, TrackerRun
+from tutelage.track.dispatch import tracked
+from tutelage.track.selection import TRACKERS, chosen
 
-__all__ = ["TRACKERS", "Curve", "Title", "chosen", "tracked"]
+__all__ = ["TRACKERS", "RunInfo", "TrackerRun", "chosen", "tracked"]

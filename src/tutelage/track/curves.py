@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tutelage.config import digest, to_json, type_key
+from tutelage.serialization import digest, to_json, type_key
 from tutelage.study import Event, Study
 
 Line = Mapping[str, float]
@@ -16,7 +16,7 @@ Plain = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Title:
+class RunInfo:
     """Whose curve it is: a generation of an arm at a seed, the address of its model, and all that it is made with."""
 
     study: str
@@ -33,8 +33,8 @@ class Title:
         return digest([self.study, self.arm, self.seed, self.place, self.address])[:16]
 
 
-class Curve(Protocol):
-    """A curve in a tracker. Epochs come in order, when a training continues from the first one on again."""
+class TrackerRun(Protocol):
+    """A curve in a tracker. BatchLoader come in order, when a training continues from the first one on again."""
 
     def epochs(self, lines: Sequence[Line]) -> None:
         """Add epochs, each with its number as ``epoch``; those that are there already stay as they are."""
@@ -46,13 +46,13 @@ class Curve(Protocol):
         """Close a curve that is not whole; its training may continue one day."""
 
 
-Open = Callable[[Title, Path], Curve | None]
+Open = Callable[[RunInfo, Path], TrackerRun | None]
 """Opens the curve of a title in a folder of runs; None where the tracker has it whole."""
 
 
 def write_curves(events: Iterable[Event], study: Study, runs: Path, open_curve: Open) -> None:
     """Tell a tracker all that a study's events tell; returns when they end."""
-    curves: dict[tuple[int, str, int], Curve | None] = {}
+    curves: dict[tuple[int, str, int], TrackerRun | None] = {}
     last: dict[tuple[int, str, int], int] = {}
     try:
         for event in events:
@@ -76,18 +76,18 @@ def write_curves(events: Iterable[Event], study: Study, runs: Path, open_curve: 
         _leave(curves, list(curves))
 
 
-def _leave(curves: dict[tuple[int, str, int], Curve | None], keys: Sequence[tuple[int, str, int]]) -> None:
+def _leave(curves: dict[tuple[int, str, int], TrackerRun | None], keys: Sequence[tuple[int, str, int]]) -> None:
     for key in keys:
         if (curve := curves.pop(key)) is not None:
             curve.leave()
 
 
-def title(event: Event, study: Study) -> Title:
+def title(event: Event, study: Study) -> RunInfo:
     """The title of the curve that an event belongs to."""
     lineage = next(lineage for lineage in study.lineages if lineage.name == event.lineage)
     generation = lineage.generations[event.place]
     tree = {"data": to_json(lineage.data), "views": to_json(lineage.views), **to_json(generation)}
-    return Title(
+    return RunInfo(
         study=study.name,
         arm=event.lineage,
         seed=event.seed,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tutelage.track.curves import Line, Title
+from tutelage.track.curves import Line, RunInfo
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,7 +31,7 @@ def _store(runs: Path) -> str:
     return f"sqlite:///{(runs / 'mlflow' / 'mlflow.db').absolute()}"
 
 
-def open_curve(title: Title, runs: Path) -> _Curve | None:
+def open_curve(title: RunInfo, runs: Path) -> _Curve | None:
     """Open a curve; None where it is whole."""
     client = _client(runs)
     experiment = _experiment(client, title.study, runs)
@@ -66,7 +66,7 @@ def _experiment(client: MlflowClient, study: str, runs: Path) -> str:
     return str(client.create_experiment(study, artifact_location=where))
 
 
-def _begin(client: MlflowClient, experiment: str, title: Title) -> str:
+def _begin(client: MlflowClient, experiment: str, title: RunInfo) -> str:
     from mlflow.entities import Param
 
     tags: dict[str, Any] = {

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tutelage import storage
-from tutelage.track.curves import Line, Title, slug
+from tutelage.track.curves import Line, RunInfo, slug
 
 _WHOLE = "whole.txt"
 
@@ -20,7 +20,7 @@ def look(study: str, runs: Path) -> str:
     return f"curves: tensorboard --logdir {shlex.quote(str(runs / 'tensorboard' / study))}"
 
 
-def open_curve(title: Title, runs: Path) -> _Curve | None:
+def open_curve(title: RunInfo, runs: Path) -> _Curve | None:
     """Open a curve; None where it is whole."""
     folder = runs / "tensorboard" / title.study / slug(title.arm) / f"seed-{title.seed}"
     folder /= f"{title.place}-{slug(title.generation)}"

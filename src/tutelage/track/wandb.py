@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage import storage
-from tutelage.track.curves import Line, Title
+from tutelage.track.curves import Line, RunInfo
 
 _SECONDS = 20  # for a server that does not answer
 
@@ -18,7 +18,7 @@ def look(study: str, runs: Path) -> str:
     return f"W&B: group {study}, in {runs / 'wandb'} (sent only where there is a key)"
 
 
-def open_curve(title: Title, runs: Path) -> _Curve | None:
+def open_curve(title: RunInfo, runs: Path) -> _Curve | None:
     """Open a curve; None where it is whole, or W&B is switched off."""
     if os.environ.get("WANDB_MODE") == "disabled":
         return None
@@ -26,7 +26,7 @@ def open_curve(title: Title, runs: Path) -> _Curve | None:
     return None if whole.exists() else _Curve(_begin(title, runs), whole)
 
 
-def _begin(title: Title, runs: Path) -> Any:
+def _begin(title: RunInfo, runs: Path) -> Any:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else its own faults are reported to its makers
     import wandb
 

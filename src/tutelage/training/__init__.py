@@ -1,7 +1,7 @@
 """Fit one model: the loop and its schedule."""
 
 from tutelage.training.fit import Record, fit
-from tutelage.training.lesson import Lesson, Teacher, gradient_shares
+from tutelage.training.forward import DistillationForward, Teacher, gradient_shares
 from tutelage.training.schedule import Cosine, Decay, Milestones, OneCycle, Schedule
 from tutelage.training.state import NotFinite, State
 from tutelage.training.warm_up import WarmUp
@@ -9,7 +9,7 @@ from tutelage.training.warm_up import WarmUp
 __all__ = [
     "Cosine",
     "Decay",
-    "Lesson",
+    "DistillationForward",
     "Milestones",
     "NotFinite",
     "OneCycle",

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tutelage.data.batches import Epochs, Normalization
+from tutelage.data.batches import BatchLoader, Normalization
 from tutelage.engine import Engine
 from tutelage.functional import hash_ints
 from tutelage.objective import Objective
-from tutelage.training.lesson import Lesson, Teacher
+from tutelage.training.forward import DistillationForward, Teacher
 from tutelage.training.schedule import Schedule
 from tutelage.training.sgd import Sgd
 from tutelage.training.state import NotFinite, State, capture, restore
@@ -39,7 +39,7 @@ class Record:
 
 def fit(
     network: nn.Module,
-    data: Epochs,
+    data: BatchLoader,
     objective: Objective,
     schedule: Schedule,
     *,
@@ -58,13 +58,13 @@ def fit(
     Errors: :class:`NotFinite` for a loss or gradient that is not a number, before any weight moves by it (a GPU is
     asked only at the next record); ``ValueError`` for an objective that needs a teacher where there is none.
     """
-    with Lesson(network, objective, normalization, engine, teacher) as lesson:
+    with DistillationForward(network, objective, normalization, engine, teacher) as lesson:
         yield from _loop(lesson, data, schedule, seed, state, pulse, meter)
 
 
 def _loop(
-    lesson: Lesson,
-    data: Epochs,
+    lesson: DistillationForward,
+    data: BatchLoader,
     schedule: Schedule,
     seed: int,
     state: State | None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tutelage.objective import Bound
+from tutelage.objective import BoundObjective
 from tutelage.training.sgd import Sgd
 
 
@@ -26,11 +26,11 @@ class State:
     tensors: dict[str, Tensor]
 
 
-def _owners(network: nn.Module, bound: Bound) -> tuple[tuple[str, nn.Module], ...]:
+def _owners(network: nn.Module, bound: BoundObjective) -> tuple[tuple[str, nn.Module], ...]:
     return ("network", network), ("learned", bound)
 
 
-def capture(step: int, network: nn.Module, bound: Bound, optimizer: Sgd, sums: Tensor) -> State:
+def capture(step: int, network: nn.Module, bound: BoundObjective, optimizer: Sgd, sums: Tensor) -> State:
     """Copy a moment of training.
 
     Errors: :class:`NotFinite` for a weight, statistic or momentum that is not a finite number.
@@ -49,7 +49,7 @@ def capture(step: int, network: nn.Module, bound: Bound, optimizer: Sgd, sums: T
     return State(step=step, tensors={name: value.detach().clone() for name, value in tensors.items()})
 
 
-def restore(state: State, network: nn.Module, bound: Bound, optimizer: Sgd, sums: Tensor) -> None:
+def restore(state: State, network: nn.Module, bound: BoundObjective, optimizer: Sgd, sums: Tensor) -> None:
     """Put a moment of training back."""
     for owner, module in _owners(network, bound):
         prefix = f"{owner}/"

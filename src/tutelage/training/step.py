@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from tutelage.data.batches import Batch, Epochs, Plan
-from tutelage.objective import Bound, Loss, Signals
-from tutelage.training.lesson import Lesson, Preparing, gradient_shares
+from tutelage.data.batches import Batch, BatchLoader, Plan
+from tutelage.objective import BoundObjective, Loss, Signals
+from tutelage.training.forward import DistillationForward, Preparing, gradient_shares
 from tutelage.training.sgd import Sgd
 from tutelage.training.state import NotFinite
 
@@ -25,7 +25,7 @@ class Step:
     Errors: on a CPU :class:`NotFinite` at once. A GPU is not asked here, which would stall it at every step.
     """
 
-    def __init__(self, lesson: Lesson, bound: Bound, optimizer: Sgd) -> None:
+    def __init__(self, lesson: DistillationForward, bound: BoundObjective, optimizer: Sgd) -> None:
         self.lesson, self.bound, self.optimizer = lesson, bound, optimizer
         self.where = "the first step"
         device, self.terms = lesson.engine.device, len(lesson.objective.terms)
@@ -77,7 +77,7 @@ class Step:
 class Steps:
     """An epoch's steps, one after the other."""
 
-    def __init__(self, step: Step, data: Epochs) -> None:
+    def __init__(self, step: Step, data: BatchLoader) -> None:
         self.step, self.data = step, data
 
     def begin(self, plan: Plan, rates: Sequence[float], start: int) -> None:
@@ -102,7 +102,7 @@ class RecordedSteps(Steps):
 
     AS_THEY_COME = 3
 
-    def __init__(self, step: Step, data: Epochs) -> None:
+    def __init__(self, step: Step, data: BatchLoader) -> None:
         super().__init__(step, data)
         self.engine = step.lesson.engine
         device = self.engine.device
@@ -143,14 +143,14 @@ class RecordedSteps(Steps):
         self.replay[is_last]()
 
 
-def steps_of(step: Step, data: Epochs, seed: int) -> Steps:
+def steps_of(step: Step, data: BatchLoader, seed: int) -> Steps:
     """Recorded steps where the device records and the objective is the same at every step; else as they come."""
     recorded = step.lesson.engine.records and _is_steady(step, data, seed)
     return RecordedSteps(step, data) if recorded else Steps(step, data)
 
 
 @torch.no_grad()
-def _is_steady(step: Step, data: Epochs, seed: int) -> bool:
+def _is_steady(step: Step, data: BatchLoader, seed: int) -> bool:
     """Whether the objective can do without being told how far training is, and without asking the host."""
     step.lesson.network.eval()  # no statistic may move
     step.bound.eval()

@@ -24,22 +24,22 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tutelage import config, storage
+from tutelage import serialization, storage
+from tutelage.artifacts.metadata import parse, parse_text
+from tutelage.artifacts.model import Model
 from tutelage.data.archive import read_members
 from tutelage.data.folder import FORMATS, read_image
 from tutelage.data.npz import ARRAYS, read_npz
 from tutelage.data.pickles import read_pickle
 from tutelage.evaluation import measure
-from tutelage.export.contract import parse, parse_text
-from tutelage.lineage import Model
 from tutelage.models.weights import read_weights
-from tutelage.outside import parse_json
 from tutelage.recipes import call
-from tutelage.recipes.arms import read_study
+from tutelage.recipes.study_spec import read_study
 from tutelage.study import Study
-from tutelage.study.values import Written
+from tutelage.study.spec import StudyRecord
 from tutelage.teachers.blocks import seal
-from tutelage.teachers.store import LogitStore
+from tutelage.teachers.logit_store import LogitStore
+from tutelage.validation import parse_json
 
 Read = Callable[[bytes], object]
 
@@ -169,7 +169,7 @@ def state_dicts(folder: Path) -> Target:
 
 def json_values(folder: Path) -> Target:
     """Configurations and contracts as JSON."""
-    study = config.to_json(_written())
+    study = serialization.to_json(_written())
     contract = {
         "format": 1,
         "model": "resnet8",
@@ -185,16 +185,16 @@ def json_values(folder: Path) -> Target:
         value = parse_json(data, "a.json")
         with suppress(ValueError):
             parse(value, "model.json")
-        found = config.from_json(value)
-        config.digest(found)
+        found = serialization.from_json(value)
+        serialization.digest(found)
 
     seeds = (study, contract, {"function": "functional:soften"})
     return Target(read, [json.dumps(seed).encode() for seed in seeds])
 
 
-def _written() -> Written:
+def _written() -> StudyRecord:
     study = Study(lineages=(call("distill", epochs=2, temperature=2.0), call("baseline", epochs=2)))
-    return Written(study=study, precision="fp32", fingerprints=("f", "f"), num_classes=(10, 10))
+    return StudyRecord(study=study, precision="fp32", fingerprints=("f", "f"), num_classes=(10, 10))
 
 
 def toml(folder: Path) -> Target:
@@ -204,7 +204,7 @@ def toml(folder: Path) -> Target:
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        config.digest(read_study(path))
+        serialization.digest(read_study(path))
 
     seeds = (
         'arms = ["baseline", {recipe = "label_smoothing", smoothing = 0.2}]\nepochs = 2\nseeds = [0, 1]',
@@ -216,7 +216,7 @@ def toml(folder: Path) -> Target:
 
 def stored(folder: Path) -> Target:
     """The files of a finished model, in a folder whose manifest is right."""
-    labels, study = torch.arange(6) % 3, config.to_json(_written().study.lineages[1])
+    labels, study = torch.arange(6) % 3, serialization.to_json(_written().study.lineages[1])
     logits = torch.eye(3)[labels]
     made_of = {
         "place": 0,

@@ -1,0 +1,1 @@
+"""The measurements of the papers: typed records from finished models."""

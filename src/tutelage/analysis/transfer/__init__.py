@@ -1,0 +1,1 @@
+"""What a study's features are worth on another dataset."""

@@ -1,0 +1,1 @@
+"""A trained model on disk: the only package that knows its files."""

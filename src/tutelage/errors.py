@@ -1,0 +1,29 @@
+"""Error messages: unknown names with the nearest known ones, and text made safe to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def printable(text: str) -> str:
+    r"""A text from outside as it can be printed: what would steer a terminal becomes an escape.
+
+    >>> print(printable("cat\x1b[2J"), printable("caf\u00e9\udcff"))
+    cat\x1b[2J café\udcff
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def unknown(kind: str, given: str, choices: Iterable[str], hint: str = "") -> ValueError:
+    """Build the error for a name that does not exist, with the nearest names that do.
+
+    >>> print(unknown("model", "resnet21", ["resnet20", "resnet32", "densenet_bc_100_12"]))
+    unknown model 'resnet21': did you mean resnet32 or resnet20?
+    >>> print(unknown("recipe", "zzz", ["tolerant", "baseline"]))
+    unknown recipe 'zzz': choose from baseline, tolerant
+    """
+    names = sorted(choices)
+    near = get_close_matches(given, names, n=3, cutoff=0.5)
+    advice = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
+    return ValueError(f"unknown {kind} {given!r}: {advice}{'; ' + hint if hint else ''}")

@@ -1,0 +1,103 @@
+"""One batch through teacher and student, to signals; and how much of the gradient each term has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.data.batches import Batch, BatchLoader, Normalization, Plan
+from tutelage.engine import Engine
+from tutelage.functional import hash_ints
+from tutelage.models.feature_hooks import FeatureHooks
+from tutelage.objective import BoundObjective, Loss, Objective, Prediction, Signals
+
+Teacher = Callable[[Batch], Prediction]
+"""A frozen function from a batch to a prediction."""
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A teacher that wants to know what an epoch will show before the epoch begins."""
+
+    def begin(self, plan: Plan) -> None:
+        """Make ready for an epoch."""
+        ...
+
+
+class DistillationForward:
+    """A student, what it minimises, and who teaches it; a context manager, which taps the student's layers.
+
+    Errors: ``ValueError`` for an objective that needs a teacher where there is none, or a layer that does not exist.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        normalization: Normalization,
+        engine: Engine,
+        teacher: Teacher | None,
+    ) -> None:
+        if objective.needs_teacher and teacher is None:
+            raise ValueError(f"the objective {objective} learns from a teacher, and there is none")
+        self.network = engine.place(network)
+        self.objective = objective
+        self.normalization = normalization
+        self.engine = engine
+        self.teacher = teacher
+        self.taps = FeatureHooks(self.network, objective.student_layers)
+
+    def __enter__(self) -> DistillationForward:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.taps.close()
+
+    def signals(self, batch: Batch, progress: float | None) -> Signals:
+        """Ask teacher and student; losses see float32, whatever the networks ran in."""
+        with torch.no_grad():
+            told = None if self.teacher is None else self.teacher(batch)
+        with self.engine.autocast():
+            logits = self.network(batch.normalized(self.normalization))
+        return Signals(
+            student_logits=logits.float(),
+            labels=batch.labels,
+            teacher_logits=None if told is None else told.logits,
+            keys=batch.keys,
+            progress=progress,
+            student_features={name: feature.float() for name, feature in self.taps.features.items()},
+            teacher_features={} if told is None else told.features,
+        )
+
+    @torch.no_grad()
+    def bind(self, data: BatchLoader, seed: int) -> BoundObjective:
+        """Make what the objective's terms learn; their first weights are a function of the seed."""
+        if not any(hasattr(term, "build") for term in self.objective.terms):
+            return BoundObjective(self.objective)
+        self.network.eval()  # only shapes matter here: no statistic may move
+        example = self.signals(next(data.batches(seed, 0)), 0.0)
+        with torch.random.fork_rng():
+            torch.manual_seed(int(hash_ints(seed, 3)) & (2**63 - 1))
+            return self.objective.bind(example).to(self.engine.device)
+
+
+def gradient_shares(loss: Loss, parameters: Sequence[Tensor]) -> Tensor:
+    """Each term's share of the norm of the gradient: float64 ``[terms]``, summing to 1.
+
+    Formula: ``||g_t|| / sum_u ||g_u||``, ``g_t`` the gradient of term t in all parameters. Gradients may point
+    against each other, so a large share is influence, not progress.
+
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> gradient_shares(Loss(4 * x.sum(), {"a": 3 * x.sum(), "b": x.sum()}), [x]).tolist()
+    [0.75, 0.25]
+    """
+    norms = []
+    for part in loss.parts.values():
+        gradients = torch.autograd.grad(part, parameters, retain_graph=True, allow_unused=True)
+        squares = [gradient.double().square().sum() for gradient in gradients if gradient is not None]
+        norms.append(torch.stack(squares).sum().sqrt() if squares else torch.zeros((), dtype=torch.float64))
+    stacked = torch.stack(norms)
+    return stacked / stacked.sum().clamp_min(torch.finfo(torch.float64).tiny)

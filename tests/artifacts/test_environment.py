@@ -1,0 +1,20 @@
+"""Where a model was trained, and what that took."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+CHILD = "from tutelage.artifacts.environment import peak_memory; print(peak_memory())"
+PARENT = f"""
+import subprocess, sys
+held = bytearray(1024 * 2**20)
+for page in range(0, len(held), 4096):
+    held[page] = 1
+subprocess.run([sys.executable, "-c", {CHILD!r}], check=True)
+"""
+
+
+def test_the_peak_is_that_of_this_process_not_of_whoever_started_it() -> None:
+    said = subprocess.run([sys.executable, "-c", PARENT], capture_output=True, text=True, check=True).stdout
+    assert 50 < int(said) < 1000
