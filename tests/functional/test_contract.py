@@ -1,4 +1,4 @@
-"""What every loss of the floor keeps: one value per example, the dtype, the batch's order, no look at values."""
+"""What holds for every loss: one value per example, its dtype, any order of the batch, and no value is read."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_gradients_are_those_of_the_value(loss: Loss) -> None:
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 def test_inputs_are_left_as_they_were(loss: Loss) -> None:
-    given, untouched = batch(), batch()
-    loss(*given)
-    for one, other in zip(given, untouched, strict=True):
+    used, untouched = batch(), batch()
+    loss(*used)
+    for one, other in zip(used, untouched, strict=True):
         assert torch.equal(one, other)

@@ -189,10 +189,10 @@ def test_score_difference_by_sorting(seed: int, b: int, k: int, data: st.DataObj
     top = data.draw(st.integers(2, k))
     logits = random_logits(seed, b, k)
     value = F.score_difference(logits, top)
-    for row, got in zip(F.soften(logits).tolist(), value.tolist(), strict=True):
+    for row, difference in zip(F.soften(logits).tolist(), value.tolist(), strict=True):
         scores = sorted(row, reverse=True)[:top]
-        assert got == pytest.approx(scores[0] - sum(scores[1:]) / (top - 1), abs=1e-14)
-        assert -1e-15 <= got <= 1
+        assert difference == pytest.approx(scores[0] - sum(scores[1:]) / (top - 1), abs=1e-14)
+        assert -1e-15 <= difference <= 1
 
 
 @pytest.mark.parametrize(("num_classes", "k"), [(4, 3), (5, 5), (8, 5), (6, 2)])

@@ -217,10 +217,10 @@ def test_degenerate_vectors_have_finite_gradients(distance: Distance, dtype: tor
     equal = torch.ones(4, 3)
     for student in (zeros, one_zero, equal):
         for teacher in (zeros, one_zero, equal, random_logits(0, 4, 3)):
-            given_rows = student.to(dtype).requires_grad_()
-            value = distance(given_rows, teacher.to(dtype))
+            features = student.to(dtype).requires_grad_()
+            value = distance(features, teacher.to(dtype))
             assert value.isfinite().all()
-            assert gradient(value, given_rows).isfinite().all()
+            assert gradient(value, features).isfinite().all()
 
 
 @pytest.mark.parametrize("distance", [*BETWEEN_MAPS, F.fitnet_hint])

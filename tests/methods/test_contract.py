@@ -1,4 +1,4 @@
-"""What every method keeps: walks the package, so that a new file there is held to it unasked."""
+"""What holds for every method. The tests walk the package, so a new file there is tested too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from tests.functional.inputs import random_logits
-from tests.objective.batches import batch
+from tests.objective.batches import batch, training_set
 from tutelage import serialization
 from tutelage.methods import factories
 from tutelage.objective import Loss, Match, Objective, ScoreDifference, Signals, Term, number
@@ -32,7 +32,9 @@ VARIANTS: dict[str, Callable[[], Objective]] = {
     "tolerant_patriarch, share": partial(METHODS["tolerant_patriarch"], share=0.001, k=3),
     "tf_kd_reg, squared": partial(METHODS["tf_kd_reg"], temperature_power=2.0, correct=0.9),
     "knowledge_adjustment, smooth": partial(METHODS["knowledge_adjustment"], adjustment="smooth", smoothing=0.2),
-    "dynamic_temperature, student": partial(METHODS["dynamic_temperature"], weights="cwsm", normalize="mean"),
+    "dynamic_temperature, student": partial(
+        METHODS["dynamic_temperature"], temperature_rule="cwsm", normalize="mean"
+    ),
     "dynamic_temperature, no floor": partial(
         METHODS["dynamic_temperature"], adjustment="smooth", power=0.5, bias=0.3, floor=None
     ),
@@ -56,14 +58,14 @@ untaught = pytest.mark.parametrize("name", [name for name, make in CASES.items()
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 
 
-def given(objective: Objective, seed: int = 0, rows: int = 7, classes: int = 10, **options: Any) -> Signals:
+def signals_for(objective: Objective, seed: int = 0, rows: int = 7, classes: int = 10, **options: Any) -> Signals:
     """A batch with features of the layers that the objective reads: maps, but vectors of "flatten"."""
     signals = batch(seed, rows, classes, **options)
 
     def features(first: int, layers: tuple[str, ...]) -> dict[str, Tensor]:
         shapes = [(rows, 5) if layer == "flatten" else (rows, 3, 2, 2) for layer in layers]
-        made = [random_logits(first + place, *shape) for place, shape in enumerate(shapes)]
-        return {layer: values.to(signals.student_logits.dtype) for layer, values in zip(layers, made, strict=True)}
+        drawn = [random_logits(first + place, *shape) for place, shape in enumerate(shapes)]
+        return {layer: values.to(signals.student_logits.dtype) for layer, values in zip(layers, drawn, strict=True)}
 
     student = features(seed + 3, objective.student_layers)
     for values in student.values():
@@ -74,9 +76,9 @@ def given(objective: Objective, seed: int = 0, rows: int = 7, classes: int = 10,
 def loss(objective: Objective, signals: Signals) -> Loss:
     """The loss of a batch; whatever the objective learns starts the same each time."""
     torch.manual_seed(0)
-    found = objective.bind(signals)(signals)
-    assert isinstance(found, Loss)
-    return found
+    value = objective.bind(signals, training_set(signals))(signals)
+    assert isinstance(value, Loss)
+    return value
 
 
 def student_gradient(objective: Objective, signals: Signals) -> list[Tensor]:
@@ -91,7 +93,7 @@ def test_every_argument_has_a_default_and_is_named(name: str) -> None:
     assert isinstance(METHODS[name](), Objective)
 
 
-IN_USE: dict[tuple[str, str], dict[str, Any]] = {  # what else must be given for an argument to be in use
+IN_USE: dict[tuple[str, str], dict[str, Any]] = {  # what else must be set for an argument to have an effect
     ("tolerant_student", "k"): {"tolerance": 0.25},
     ("tolerant_student", "share"): {"tolerance": 0.25},
     ("knowledge_adjustment", "smoothing"): {"adjustment": "smooth"},
@@ -127,18 +129,18 @@ def test_each_argument_changes_the_objective(name: str) -> None:
 def test_parts_sum_to_a_finite_total(name: str, rows: int) -> None:
     objective = CASES[name]()
     for seed in range(5):
-        found = loss(objective, given(objective, seed, rows))
-        assert found.total.shape == ()
-        assert found.total.isfinite()
-        assert list(found.parts) == [term.name for term in objective.terms]
-        torch.testing.assert_close(torch.stack(list(found.parts.values())).sum(), found.total)
+        result = loss(objective, signals_for(objective, seed, rows))
+        assert result.total.shape == ()
+        assert result.total.isfinite()
+        assert list(result.parts) == [term.name for term in objective.terms]
+        torch.testing.assert_close(torch.stack(list(result.parts.values())).sum(), result.total)
 
 
 @every_case
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_networks_that_are_far_too_sure_give_finite_losses(name: str, dtype: torch.dtype) -> None:
     objective = CASES[name]()
-    signals = given(objective, dtype=dtype, spread=1e4)
+    signals = signals_for(objective, dtype=dtype, spread=1e4)
     assert loss(objective, signals).total.isfinite()
     assert all(gradient.isfinite().all() for gradient in student_gradient(objective, signals))
 
@@ -146,7 +148,7 @@ def test_networks_that_are_far_too_sure_give_finite_losses(name: str, dtype: tor
 @every_case
 def test_gradient_reaches_the_student_and_nobody_else(name: str) -> None:
     objective = CASES[name]()
-    signals = given(objective)
+    signals = signals_for(objective)
     teacher = [signals.from_teacher(), *signals.teacher_features.values()]
     for tensor in teacher:
         tensor.requires_grad_()
@@ -185,7 +187,7 @@ def test_gradient_is_that_of_the_loss_with_its_scalars_held_fixed(name: str) -> 
     # Temperatures and weights that depend on the student see no gradient by contract: finite differences of the
     # whole loss would differ from it, those of the loss at fixed scalars must not.
     objective = CASES[name]()
-    signals = given(objective, rows=3)
+    signals = signals_for(objective, rows=3)
     held = Objective(tuple(frozen(term, signals) for term in objective.terms))
 
     def total(logits: Tensor, *features: Tensor) -> Tensor:
@@ -194,21 +196,21 @@ def test_gradient_is_that_of_the_loss_with_its_scalars_held_fixed(name: str) -> 
 
     assert torch.autograd.gradcheck(total, (signals.student_logits, *signals.student_features.values()))
     pairs = zip(student_gradient(objective, signals), student_gradient(held, signals), strict=True)
-    assert all(torch.equal(found, expected) for found, expected in pairs)
+    assert all(torch.equal(actual, expected) for actual, expected in pairs)
 
 
 @every_case
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_dtype_is_kept(name: str, dtype: torch.dtype) -> None:
+def test_the_result_has_the_dtype_of_the_logits(name: str, dtype: torch.dtype) -> None:
     objective = CASES[name]()
-    found = loss(objective, given(objective, dtype=dtype))
-    assert {found.total.dtype, *(part.dtype for part in found.parts.values())} == {dtype}
+    result = loss(objective, signals_for(objective, dtype=dtype))
+    assert {result.total.dtype, *(part.dtype for part in result.parts.values())} == {dtype}
 
 
 @every_case
 def test_the_order_of_a_batch_does_not_matter(name: str) -> None:
     objective, order = CASES[name](), torch.tensor([3, 0, 6, 1, 5, 2, 4])
-    signals = given(objective)
+    signals = signals_for(objective)
     assert signals.keys is not None
     shuffled = replace(
         signals,
@@ -216,8 +218,8 @@ def test_the_order_of_a_batch_does_not_matter(name: str) -> None:
         labels=signals.labels[order],
         teacher_logits=signals.from_teacher()[order],
         keys=signals.keys[order],
-        student_features={layer: made[order] for layer, made in signals.student_features.items()},
-        teacher_features={layer: made[order] for layer, made in signals.teacher_features.items()},
+        student_features={layer: values[order] for layer, values in signals.student_features.items()},
+        teacher_features={layer: values[order] for layer, values in signals.teacher_features.items()},
     )
     same = torch.isclose(loss(objective, shuffled).total, loss(objective, signals).total, rtol=1e-7)
     assert bool(same) is (name not in ORDER_MATTERS)
@@ -226,7 +228,7 @@ def test_the_order_of_a_batch_does_not_matter(name: str) -> None:
 @every_case
 def test_only_the_differences_of_logits_count(name: str) -> None:
     objective = CASES[name]()
-    signals = given(objective)
+    signals = signals_for(objective)
     moved = replace(signals, student_logits=signals.student_logits + torch.linspace(-5.0, 5.0, 7)[:, None])
     same = torch.isclose(loss(objective, moved).total, loss(objective, signals).total, rtol=1e-9)
     assert bool(same) is (name not in NOT_SHIFT_INVARIANT)
@@ -236,18 +238,18 @@ def test_only_the_differences_of_logits_count(name: str) -> None:
 def test_the_number_of_classes(name: str) -> None:
     objective = CASES[name]()
     widths = [term.k for term in objective.terms if isinstance(term, ScoreDifference)]
-    assert loss(objective, given(objective, classes=max(widths, default=2))).total.isfinite()
+    assert loss(objective, signals_for(objective, classes=max(widths, default=2))).total.isfinite()
     if widths:
         with pytest.raises(ValueError, match=f"number of classes, {max(widths) - 1}, got {max(widths)}"):
-            loss(objective, given(objective, classes=max(widths) - 1))
+            loss(objective, signals_for(objective, classes=max(widths) - 1))
 
 
 @taught
 def test_no_teacher_is_an_error(name: str) -> None:
     objective = CASES[name]()
-    signals = given(objective)
-    bound = objective.bind(signals)
-    with pytest.raises(ValueError, match=r"learns from a teacher, and there is none|gave no features of layer"):
+    signals = signals_for(objective)
+    bound = objective.bind(signals, training_set(signals))
+    with pytest.raises(ValueError, match=r"learns from a teacher, and there is none|no features of the .* layer"):
         bound(replace(signals, teacher_logits=None, teacher_features={}))
 
 
@@ -256,7 +258,7 @@ def test_a_teacher_of_other_classes_or_another_batch_is_an_error(name: str) -> N
     objective = CASES[name]()
     if objective.teacher_layers:
         return  # it compares features, of which each distance says what fits
-    signals = given(objective)
+    signals = signals_for(objective)
     for shape in ((7, 1), (7, 9), (1, 10)):
         other = replace(signals, teacher_logits=signals.from_teacher()[: shape[0], : shape[1]])
         with pytest.raises(ValueError, match=re.escape(f"teacher logits have shape {list(shape)}")):
@@ -266,15 +268,15 @@ def test_a_teacher_of_other_classes_or_another_batch_is_an_error(name: str) -> N
 @taught
 def test_what_the_teacher_says_matters(name: str) -> None:
     objective = CASES[name]()
-    signals, others = given(objective), given(objective, seed=500)
-    told = replace(signals, teacher_logits=others.teacher_logits, teacher_features=others.teacher_features)
-    assert loss(objective, told).total != loss(objective, signals).total
+    signals, others = signals_for(objective), signals_for(objective, seed=500)
+    changed = replace(signals, teacher_logits=others.teacher_logits, teacher_features=others.teacher_features)
+    assert loss(objective, changed).total != loss(objective, signals).total
 
 
 @untaught
-def test_a_teacher_that_is_not_asked_changes_nothing(name: str) -> None:
+def test_a_teacher_that_is_not_needed_changes_nothing(name: str) -> None:
     objective = CASES[name]()
-    signals = given(objective)
+    signals = signals_for(objective)
     assert torch.equal(loss(objective, replace(signals, teacher_logits=None)).total, loss(objective, signals).total)
 
 
@@ -284,12 +286,12 @@ def test_goes_to_json_and_back(name: str) -> None:
     back = serialization.from_json(json.loads(json.dumps(serialization.to_json(objective))))
     assert back == objective
     assert serialization.digest(back) == serialization.digest(objective)
-    assert torch.equal(loss(back, given(objective)).total, loss(objective, given(objective)).total)
+    assert torch.equal(loss(back, signals_for(objective)).total, loss(objective, signals_for(objective)).total)
 
 
 def test_different_objectives_have_different_digests() -> None:
-    made = [make() for make in CASES.values()]
-    distinct = [objective for place, objective in enumerate(made) if objective not in made[:place]]
+    objectives = [make() for make in CASES.values()]
+    distinct = [objective for place, objective in enumerate(objectives) if objective not in objectives[:place]]
     assert len({serialization.digest(objective) for objective in distinct}) == len(distinct)
 
 
@@ -311,13 +313,13 @@ def numbers(tree: Any, unused: str = "") -> Iterator[tuple[dict[str, Any], str]]
 
 @every_case
 def test_each_of_its_numbers_matters(name: str) -> None:
-    signals, tree = given(CASES[name]()), serialization.to_json(CASES[name]())
+    signals, tree = signals_for(CASES[name]()), serialization.to_json(CASES[name]())
     before = loss(CASES[name](), signals).total
     for place, key in numbers(tree):
-        kept = place[key]
-        place[key] += 1 if isinstance(kept, int) else {"floor": 3.0, "share": 0.5}.get(key, 0.005)
+        before_change = place[key]
+        place[key] += 1 if isinstance(before_change, int) else {"floor": 3.0, "share": 0.5}.get(key, 0.005)
         assert loss(serialization.from_json(tree), signals).total != before, key
-        place[key] = kept
+        place[key] = before_change
 
 
 @every_case
@@ -325,8 +327,8 @@ def test_prints_as_a_formula_with_its_numbers(name: str) -> None:
     text = str(CASES[name]())
     shown = set(re.findall(r"\d+(?:\.\d+)?", text))
     assert text.count("(") == text.count(")") > 0
-    found = [abs(place[key]) for place, key in numbers(serialization.to_json(CASES[name]()))]
-    assert {number(value) for value in found if value not in (0, 1)} <= shown
+    absolute = [abs(place[key]) for place, key in numbers(serialization.to_json(CASES[name]()))]
+    assert {number(value) for value in absolute if value not in (0, 1)} <= shown
 
 
 @every_method

@@ -69,12 +69,18 @@ GOLDEN: dict[str, list[tuple[dict[str, Any], float]]] = {
         ({"adjustment": "shift", "teacher_weight": 0.9, "temperature": 4.0}, 0.367293),
     ],
     "dynamic_temperature": [
-        ({"weights": "flsw", "teacher_weight": 1.0, "temperature": 4.0, "bias": 2.0}, 0.373510),
-        ({"weights": "cwsm", "teacher_weight": 1.0, "temperature": 4.0, "bias": 1.0}, 0.373976),
+        ({"temperature_rule": "flsw", "teacher_weight": 1.0, "temperature": 4.0, "bias": 2.0}, 0.373510),
+        ({"temperature_rule": "cwsm", "teacher_weight": 1.0, "temperature": 4.0, "bias": 1.0}, 0.373976),
         ({"teacher_weight": 1.0, "temperature": 4.0, "bias": 10.0, "normalize": "sum", "floor": None}, 0.335842),
         ({"teacher_weight": 1.0, "temperature": 4.0, "bias": 10 / 3, "normalize": "mean", "floor": None}, 0.335842),
-        ({"weights": "cwsm", "teacher_weight": 1.0, "bias": 40.0, "normalize": "sum", "floor": None}, 0.372707),
-        ({"weights": "cwsm", "teacher_weight": 1.0, "bias": 40.0, "normalize": "sum", "floor": 3.0}, 0.373631),
+        (
+            {"temperature_rule": "cwsm", "teacher_weight": 1.0, "bias": 40.0, "normalize": "sum", "floor": None},
+            0.372707,
+        ),
+        (
+            {"temperature_rule": "cwsm", "teacher_weight": 1.0, "bias": 40.0, "normalize": "sum", "floor": 3.0},
+            0.373631,
+        ),
         (
             {
                 "adjustment": "smooth",
@@ -90,7 +96,7 @@ GOLDEN: dict[str, list[tuple[dict[str, Any], float]]] = {
     "adjusted_dynamic_temperature": [
         ({"adjustment": "shift", "teacher_weight": 1.0, "temperature": 4.0, "bias": 2.0}, 0.315043),
         ({"adjustment": "smooth", "teacher_weight": 1.0, "temperature": 4.0, "bias": 2.0}, 2.706872),
-        ({"weights": "cwsm", "teacher_weight": 1.0, "temperature": 4.0, "bias": 1.0}, 0.317165),
+        ({"temperature_rule": "cwsm", "teacher_weight": 1.0, "temperature": 4.0, "bias": 1.0}, 0.317165),
     ],
 }
 

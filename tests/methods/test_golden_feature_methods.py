@@ -12,6 +12,7 @@ import pytest
 from torch import nn
 
 from tests.functional.inputs import LABELS, STUDENT, STUDENT_MAP, TEACHER, TEACHER_MAP, near
+from tests.objective.batches import training_set
 from tutelage.methods import factories
 from tutelage.objective import BoundObjective, Objective, Signals
 
@@ -61,12 +62,12 @@ GOLDEN: list[tuple[str, dict[str, Any], Signals, float, float, float]] = [
 
 def bound(method: str, objective: Objective, signals: Signals) -> BoundObjective:
     """The objective, with the identity for each thing it learns; the variances of VID keep their first value."""
-    made = objective.bind(signals)
-    for head in made.modules():
+    bound = objective.bind(signals, training_set(signals))
+    for head in bound.modules():
         for part in LEARNED.get(method, ()):
             if hasattr(head, part):
                 setattr(head, part, nn.Identity())
-    return made
+    return bound
 
 
 @pytest.mark.parametrize(
@@ -95,12 +96,14 @@ def test_parts_of_the_relations() -> None:
 
 
 def test_the_first_variance_is_five() -> None:
-    made = factories()["variational"](layers=("stage1",)).bind(MAPS)
-    near(made.learned["information"].heads[0].variance.detach(), [5.0, 5.0], within=1e-12)
+    bound = factories()["variational"](layers=("stage1",)).bind(MAPS, training_set(MAPS))
+    near(bound.learned["information"].heads[0].variance.detach(), [5.0, 5.0], within=1e-12)
 
 
 def test_the_student_comes_first() -> None:
     # AB is not symmetric: what counts is on which side of zero the teacher is.
     swapped = replace(MAPS, student_features=MAPS.teacher_features, teacher_features=MAPS.student_features)
-    one, other = (factories()["activation_boundary"](layers=LAYERS).bind(batch)(batch) for batch in (MAPS, swapped))
+    objective = factories()["activation_boundary"](layers=LAYERS)
+    one = objective.bind(MAPS, training_set(MAPS))(MAPS)
+    other = objective.bind(swapped, training_set(swapped))(swapped)
     assert one.parts["boundary"] != other.parts["boundary"]

@@ -79,10 +79,10 @@ def test_total(method: str, arguments: dict[str, Any], value: float) -> None:
     ],
 )
 def test_parts(objective: Objective, parts: dict[str, float]) -> None:
-    found = objective(SIGNALS).parts
-    assert found.keys() == parts.keys()
+    actual = objective(SIGNALS).parts
+    assert actual.keys() == parts.keys()
     for name, value in parts.items():
-        near(found[name], value)
+        near(actual[name], value)
 
 
 @pytest.mark.parametrize(("epochs", "share"), [(0, 0.0), (5, 0.25), (10, 0.5), (20, 1.0), (200, 1.0)])
@@ -110,10 +110,10 @@ def test_the_two_parts_make_the_whole_divergence(seed: int, temperature: float) 
 
 def test_decoupled_takes_a_temperature_for_each_sample() -> None:
     signals, focal = batch(), FocalTemperature()
-    found = Decoupled(temperature=focal, weight=Constant(0.5))(signals)
+    actual = Decoupled(temperature=focal, weight=Constant(0.5))(signals)
     taus = focal(signals).detach()
     dkd = functional.dkd(signals.student_logits, signals.from_teacher(), signals.labels, taus)
-    torch.testing.assert_close(found, 0.5 * taus**2 * dkd)
+    torch.testing.assert_close(actual, 0.5 * taus**2 * dkd)
     text = Decoupled(temperature=FocalTemperature(floor=None), weight=Constant(0.5)).formula()
     assert text.startswith("0.5 τ^2 (TCKD + 8 NCKD)(teacher@τ ‖ student@τ) with τ = 4 + 2(mean w - w)")
     assert Decoupled(temperature=Constant(1.0)).formula() == "(TCKD + 8 NCKD)(teacher ‖ student)"
@@ -135,18 +135,18 @@ def test_distances_to_a_target_are_those_to_its_logits(
 ) -> None:
     signals = batch(seed)
     student, teacher = signals.student_logits, signals.from_teacher()
-    found = to_target(functional.soften(teacher, temperature), student, temperature)
+    actual = to_target(functional.soften(teacher, temperature), student, temperature)
     expected = to_logits(student, teacher, temperature)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(gradient(found, student), gradient(expected, student))
+    torch.testing.assert_close(actual, expected)
+    torch.testing.assert_close(gradient(actual, student), gradient(expected, student))
 
 
 @pytest.mark.parametrize("distance", [case[0] for case in DISTANCES])
 def test_targets_with_zeros_give_finite_distances(distance: Callable[..., torch.Tensor]) -> None:
     student = STUDENT.clone().requires_grad_()
-    found = distance(functional.one_hot(LABELS, 4, torch.float64), student, 4.0)
-    assert found.isfinite().all()
-    assert gradient(found, student).isfinite().all()
+    actual = distance(functional.one_hot(LABELS, 4, torch.float64), student, 4.0)
+    assert actual.isfinite().all()
+    assert gradient(actual, student).isfinite().all()
 
 
 def test_dist_composes_with_adjusted_targets() -> None:
@@ -177,8 +177,8 @@ def test_standardized_terms_do_not_see_scale_and_shift(seed: int, scale: float, 
     for of in (MATCH, Decoupled(), dist().terms[1], ConfidencePenalty(weight=0.5)):
         term = Standardized(of=of, unbiased=unbiased)
         plain = term(signals)
-        for given_to in ("student_logits", "teacher_logits"):
-            moved = replace(signals, **{given_to: scale * getattr(signals, given_to) + shift})
+        for changed in ("student_logits", "teacher_logits"):
+            moved = replace(signals, **{changed: scale * getattr(signals, changed) + shift})
             torch.testing.assert_close(term(moved), plain, rtol=1e-4, atol=1e-6)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.functional.inputs import random_labels, random_logits
+from tests.objective.batches import training_set
 from tutelage import functional
 from tutelage.methods.activation_boundary import activation_boundary, pre_activations
 from tutelage.methods.attention_transfer import attention_transfer
@@ -67,7 +68,7 @@ def signals(seed: int = 0, rows: int = 6) -> Signals:
 def bind(objective: Objective, example: Signals, seed: int = 0) -> BoundObjective:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return objective.bind(example)
+        return objective.bind(example, training_set(example))
 
 
 def of(student: Tensor, teacher: Tensor) -> Signals:
@@ -81,7 +82,8 @@ def of(student: Tensor, teacher: Tensor) -> Signals:
 @every_learned
 def test_the_first_weights_are_a_function_of_the_seed(name: str) -> None:
     batch = signals()
-    one, again, other = (bind(LEARNED[name](), batch, seed) for seed in (0, 0, 1))
+    one, again = bind(LEARNED[name](), batch, 0), bind(LEARNED[name](), batch, 0)
+    other = bind(LEARNED[name](), batch, 1)
     assert one.state_dict()
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in one.state_dict().items())
     assert any(not torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
@@ -184,7 +186,7 @@ def shape_of(bound: BoundObjective, batch: Signals) -> torch.Size:
 
 
 @pytest.mark.parametrize(
-    ("size", "wanted", "kind", "kernel", "stride"),
+    ("size", "target", "kind", "kernel", "stride"),
     [
         ((8, 8), (4, 4), nn.Conv2d, (3, 3), (2, 2)),
         ((7, 7), (7, 7), nn.Conv2d, (1, 1), (1, 1)),
@@ -195,16 +197,16 @@ def shape_of(bound: BoundObjective, batch: Signals) -> torch.Size:
     ],
 )
 def test_the_regressor_fits_the_sizes(
-    size: tuple[int, int], wanted: tuple[int, int], kind: type, kernel: tuple[int, int], stride: tuple[int, int]
+    size: tuple[int, int], target: tuple[int, int], kind: type, kernel: tuple[int, int], stride: tuple[int, int]
 ) -> None:
-    batch = of(random_logits(1, 2, 3, *size), random_logits(2, 2, 5, *wanted))
+    batch = of(random_logits(1, 2, 3, *size), random_logits(2, 2, 5, *target))
     bound = bind(fitnets(layers=("a",)), batch)
     first, norm, relu = bound.learned["hint"].heads[0].connector
     assert isinstance(first, kind)
     assert (first.kernel_size, first.stride) == (kernel, stride)
     assert isinstance(norm, nn.BatchNorm2d)
     assert isinstance(relu, nn.ReLU)
-    assert shape_of(bound, batch) == (2, 5, *wanted)
+    assert shape_of(bound, batch) == (2, 5, *target)
 
 
 sides = st.integers(1, 9)
@@ -284,7 +286,7 @@ def test_the_first_variance(variance: float) -> None:
 
 @pytest.mark.parametrize("variance", [0.0, 1e-5, -1.0, float("nan"), float("inf")])
 def test_a_first_variance_that_is_none(variance: float) -> None:
-    with pytest.raises(ValueError, match="the first variance must be"):
+    with pytest.raises(ValueError, match="the initial variance must be"):
         variational(variance=variance)
 
 
@@ -308,7 +310,7 @@ def test_the_prediction_is_three_layers_as_wide_as_the_teacher() -> None:
     assert [tuple(weight.shape) for weight in of_vectors.mean.parameters()] == [(20, 12), (20, 20), (20, 20)]
 
 
-def test_both_embeddings_are_as_wide_as_told() -> None:
+def test_both_embeddings_have_the_configured_width() -> None:
     bound = bind(correlation_congruence_official(layers=("map",), embedding=7), signals())
     (head,) = bound.learned["correlation"].heads
     assert (head.student.weight.shape, head.teacher.weight.shape) == ((7, 3 * 64), (7, 5 * 64))
@@ -359,9 +361,7 @@ def test_a_flow_needs_two_layers() -> None:
 
 
 def test_a_flow_needs_as_many_channels() -> None:
-    message = (
-        "the flow of map has 3 channels in the student and 5 in the teacher: it needs layers with as many channels"
-    )
+    message = "the flow of map has 3 channels in the student and 5 in the teacher: it needs the same number in both"
     with pytest.raises(ValueError, match=message):
         flow(layers=("map", "smaller"))(signals())
 
@@ -422,5 +422,5 @@ def test_as_many_weights_as_layers() -> None:
 @pytest.mark.parametrize("whose", ["student", "teacher"])
 def test_layers_that_were_not_tapped(make: Callable[[], Objective], whose: str) -> None:
     batch = replace(signals(), **{f"{whose}_features": {"other": random_logits(0, 6, 3)}})
-    with pytest.raises(ValueError, match=f"the {whose} gave no features of layer '(map|vector)', but of: other"):
+    with pytest.raises(ValueError, match=f"no features of the {whose}'s layer '(map|vector)', only of: other"):
         bind(make(), batch)(batch)

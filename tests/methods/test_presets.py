@@ -32,8 +32,10 @@ def decoupled_in_probabilities(student: Tensor, teacher: Tensor, labels: Tensor,
     for row, label in enumerate(labels.tolist()):
         own, taught = softmax(student[row] / 4, 0), softmax(teacher[row] / 4, 0)
         others = [k for k in range(len(own)) if k != label]
-        b_own, b_taught = (torch.stack([p[label], p[others].sum()]) for p in (own, taught))
-        h_own, h_taught = (p[others] / p[others].sum() for p in (own, taught))
+        b_own = torch.stack([own[label], own[others].sum()])
+        b_taught = torch.stack([taught[label], taught[others].sum()])
+        h_own = own[others] / own[others].sum()
+        h_taught = taught[others] / taught[others].sum()
         total = total + (b_taught * (b_taught / b_own).log()).sum()
         total = total + other_weight * (h_taught * (h_taught / h_own).log()).sum()
     return 16 * total / len(labels)
@@ -82,10 +84,10 @@ def test_equals_the_projects_formula(name: str, seed: int) -> None:
     signals = Signals(
         student_logits=drawn.student_logits, labels=drawn.labels, teacher_logits=drawn.teacher_logits, progress=0.5
     )
-    found = objective(signals).total
+    actual = objective(signals).total
     expected = formula(signals.student_logits, signals.from_teacher(), signals.labels)
-    torch.testing.assert_close(found, expected)
-    slopes = [torch.autograd.grad(loss, signals.student_logits)[0] for loss in (found, expected)]
+    torch.testing.assert_close(actual, expected)
+    slopes = [torch.autograd.grad(loss, signals.student_logits)[0] for loss in (actual, expected)]
     torch.testing.assert_close(*slopes)
 
 

@@ -54,8 +54,8 @@ def test_the_gradient_of_distillation_keeps_its_scale(seed: int, temperature: fl
     signals = batch(seed)
     student = functional.soften(signals.student_logits, temperature)
     expected = temperature * (student - functional.soften(signals.from_teacher(), temperature)) / 5
-    found = pull(distillation(teacher_weight=1.0, temperature=temperature), signals)
-    torch.testing.assert_close(found, expected)
+    actual = pull(distillation(teacher_weight=1.0, temperature=temperature), signals)
+    torch.testing.assert_close(actual, expected)
 
 
 @repeatable
@@ -205,9 +205,9 @@ def test_a_teacher_that_is_right_needs_no_adjustment(seed: int, temperature: flo
 
 @repeatable
 @given(seeds, st.floats(1.0, 20.0), st.sampled_from(["flsw", "cwsm"]))
-def test_without_bias_the_dynamic_temperature_is_the_plain_one(seed: int, temperature: float, weights: str) -> None:
+def test_without_bias_the_dynamic_temperature_is_the_plain_one(seed: int, temperature: float, rule: str) -> None:
     signals = batch(seed)
-    dynamic = dynamic_temperature(weights=weights, temperature=temperature, bias=0.0)(signals).total  # type: ignore[arg-type]  # drawn as text
+    dynamic = dynamic_temperature(temperature_rule=rule, temperature=temperature, bias=0.0)(signals).total  # type: ignore[arg-type]  # drawn as text
     torch.testing.assert_close(dynamic, distillation(temperature=temperature)(signals).total)
 
 
@@ -223,10 +223,10 @@ def test_dynamic_temperatures_have_the_base_as_mean_and_fall_with_confusion(
         (FocalTemperature(base=4.0, bias=bias, power=power, floor=None), focal),
         (StudentMaxTemperature(base=4.0, bias=bias, floor=None), unsure),
     ):
-        found = scalar(signals)
-        assert found.shape == (rows,)
-        torch.testing.assert_close(found.mean(), torch.tensor(4.0, dtype=torch.float64))
-        torch.testing.assert_close(found - found[0], -bias * (weights - weights[0]))
+        actual = scalar(signals)
+        assert actual.shape == (rows,)
+        torch.testing.assert_close(actual.mean(), torch.tensor(4.0, dtype=torch.float64))
+        torch.testing.assert_close(actual - actual[0], -bias * (weights - weights[0]))
 
 
 @repeatable
@@ -260,5 +260,5 @@ def test_a_tolerance_outside_0_to_1_is_an_error(tolerance: float) -> None:
 def test_unknown_words_are_errors() -> None:
     with pytest.raises(ValueError, match="adjustment is one of none, shift, smooth, not 'swap'"):
         knowledge_adjustment(adjustment="swap")  # type: ignore[arg-type]  # the mistake under test
-    with pytest.raises(ValueError, match="weights is one of flsw, cwsm, not 'focal'"):
-        dynamic_temperature(weights="focal")  # type: ignore[arg-type]  # the mistake under test
+    with pytest.raises(ValueError, match="temperature_rule is one of flsw, cwsm, not 'focal'"):
+        dynamic_temperature(temperature_rule="focal")  # type: ignore[arg-type]  # the mistake under test

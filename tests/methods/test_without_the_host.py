@@ -1,6 +1,6 @@
-"""No method asks the device for a number, or brings it one, in the middle of a step: else no GPU could record it.
+"""No method reads from the device, or copies to it, within a step: a GPU could not record such a step.
 
-Without a GPU this is shown on tensors that have no numbers at all.
+Without a GPU this is tested on tensors that have no values at all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tests.methods.test_contract import CASES, given
+from tests.methods.test_contract import CASES, signals_for
+from tests.objective.batches import training_set
 from tutelage.objective import Signals
 
 META = torch.device("meta")
@@ -29,12 +30,12 @@ class NothingFromTheHost(TorchDispatchMode):
         # A number in a tensor of the host goes along with the launch of an operation, but not of a copy.
         copies = func.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.copy_)
         tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-        given = [each.device for each in tensors if each.ndim or copies]
-        made = func(*args, **(kwargs or {}))
-        on = {each.device for each in tree_leaves(made) if isinstance(each, Tensor)}
-        if META in on and any(device != META for device in given):
+        origins = [each.device for each in tensors if each.ndim or copies]
+        result = func(*args, **(kwargs or {}))
+        on = {each.device for each in tree_leaves(result) if isinstance(each, Tensor)}
+        if META in on and any(device != META for device in origins):
             raise RuntimeError(f"{func} brings a tensor from the host")
-        return made
+        return result
 
 
 def away(signals: Signals) -> Signals:
@@ -50,8 +51,8 @@ def away(signals: Signals) -> Signals:
 @pytest.mark.parametrize("name", CASES)
 def test_a_step_needs_nothing_of_the_host(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     objective = CASES[name]()
-    signals = given(objective, rows=7, dtype=torch.float32)
-    bound = objective.bind(signals).to(META)
+    signals = signals_for(objective, rows=7, dtype=torch.float32)
+    bound = objective.bind(signals, training_set(signals)).to(META)
     there = away(signals)
     for owner, make in ((torch, "tensor"), (torch, "as_tensor"), (torch, "from_numpy"), (Tensor, "new_tensor")):
         monkeypatch.setattr(owner, make, lambda *_, **__: pytest.fail("numbers of the host become a tensor"))

@@ -29,12 +29,12 @@ def test_depth_counts_the_weighted_layers() -> None:
 
 def test_relu_follows_the_tapped_sum() -> None:
     network = resnet20().eval()
-    kept: dict[str, torch.Tensor] = {}
+    outputs: dict[str, torch.Tensor] = {}
     for name in ("stage2.2.sum", "stage2"):
-        network.get_submodule(name).register_forward_hook(lambda _m, _i, out, name=name: kept.update({name: out}))
+        network.get_submodule(name).register_forward_hook(lambda _m, _i, out, name=name: outputs.update({name: out}))
     network(torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
-    assert (kept["stage2.2.sum"] < 0).any()
-    assert torch.equal(kept["stage2.2.sum"].relu(), kept["stage2"])
+    assert (outputs["stage2.2.sum"] < 0).any()
+    assert torch.equal(outputs["stage2.2.sum"].relu(), outputs["stage2"])
 
 
 def test_initial_weights_are_he_normal_over_the_outputs() -> None:

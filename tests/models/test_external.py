@@ -1,4 +1,4 @@
-"""Networks of timm and transformers, as models of ours."""
+"""Networks of timm and transformers, used like tutelage's own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tutelage.data.batches import Normalization
+from tutelage.data.normalization import Normalization
 from tutelage.models.build import build, check, constructor, source
 from tutelage.models.external import Expectation, build_external, expectation
 from tutelage.models.feature_hooks import FeatureHooks, candidates
@@ -46,7 +46,7 @@ needs_transformers = pytest.mark.skipif(
 
 
 def works(package: str) -> bool:
-    """Whether it can be imported, found out in another process: what is half imported would stay in this one."""
+    """Whether it can be imported, determined in another process: what is half imported would stay in this one."""
     if importlib.util.find_spec(package) is None:
         return False
     return (
@@ -91,7 +91,8 @@ def test_an_architecture_of_transformers_answers_pixels_with_logits(kind: str, t
     nn.functional.cross_entropy(network(x), torch.tensor([0, 1])).backward()
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in network.parameters())
     # The same seed gives the same network, another one another; a copy is one, and neither code nor names change.
-    network, same, other = (build(name, 5, 1, seed=seed).eval() for seed in (3, 3, 4))
+    network, same = build(name, 5, 1, seed=3).eval(), build(name, 5, 1, seed=3).eval()
+    other = build(name, 5, 1, seed=4).eval()
     logits = network(x)
     assert logits.dtype == torch.float32
     assert torch.equal(same(x), logits)
@@ -142,12 +143,12 @@ def test_its_modules_can_be_tapped_compiled_and_exported(kind: str, tmp_path: Pa
 def test_a_folder_brings_its_weights(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     place = folder(tmp_path)
     capfd.readouterr()
-    found, trained = (
+    loaded, trained = (
         build(f"hf:{place}", 4, 1, seed=0).eval(),
         build(f"hf:{place / 'config.json'}", 4, 1, seed=7).eval(),
     )
-    assert torch.equal(found(images()), trained(images()))
-    assert {parameter.dtype for parameter in found.parameters()} == {torch.float32}
+    assert torch.equal(loaded(images()), trained(images()))
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
     assert capfd.readouterr() == ("", "")
 
 
@@ -256,7 +257,7 @@ def test_expectation_of_an_architecture(tmp_path: Path) -> None:
     assert grey.size == 32
     assert grey.mean == pytest.approx((0.449,))
     assert grey.std == pytest.approx((0.226,))
-    with pytest.raises(ValueError, match=r"wants images of size \[32, 16\], and only square ones"):
+    with pytest.raises(ValueError, match=r"expects images of size \[32, 16\], and only square ones"):
         expectation(architecture(tmp_path, "vit", image_size=[32, 16]))
 
 
@@ -282,10 +283,10 @@ def test_expectation_of_a_folder(
 ) -> None:
     place = folder(tmp_path, "vit", id2label={"0": "cat", "1": "dog", "2": "cow", "3": "emu"})
     (place / "preprocessor_config.json").write_text(json.dumps(prepared))
-    found = expectation(f"hf:{place}", in_channels=1)
-    assert found is not None
-    assert found.class_names == ("cat", "dog", "cow", "emu")
-    assert (found.size, *found.mean, *found.std) == pytest.approx((size, mean, std), abs=1e-6)
+    expected = expectation(f"hf:{place}", in_channels=1)
+    assert expected is not None
+    assert expected.class_names == ("cat", "dog", "cow", "emu")
+    assert (expected.size, *expected.mean, *expected.std) == pytest.approx((size, mean, std), abs=1e-6)
 
 
 @pytest.mark.fault(21)
@@ -322,11 +323,11 @@ def pretend(monkeypatch: pytest.MonkeyPatch, **parts: Any) -> None:
     monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(__name__="timm", __version__="1.2.3", **parts))
 
 
-def test_what_is_asked_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, Any]] = []
+def test_the_arguments_timm_is_called_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, Any]] = []
 
     def create_model(model_name: str, **options: Any) -> nn.Module:
-        asked.append({"model_name": model_name, **options})
+        calls.append({"model_name": model_name, **options})
         return nn.Sequential(nn.Flatten(), nn.LazyLinear(options["num_classes"]))
 
     known = ["resnet18", "resnet34", "tall"]
@@ -339,7 +340,7 @@ def test_what_is_asked_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
         get_pretrained_cfg=lambda name: SimpleNamespace(input_size=shapes[name], mean=(0.5,) * 3, std=(0.25,) * 3),
     )
     assert build("timm:resnet18", 7, 1)(images()).shape == (2, 7)
-    assert asked == [{"model_name": "resnet18", "pretrained": False, "num_classes": 7, "in_chans": 1}]
+    assert calls == [{"model_name": "resnet18", "pretrained": False, "num_classes": 7, "in_chans": 1}]
     assert expectation("timm:resnet18") == Expectation(size=224, mean=(0.5,) * 3, std=(0.25,) * 3)
     assert expectation("timm:resnet18", 1) == Expectation(size=224, mean=(0.5,), std=(0.25,))
     assert source("timm:resnet18") == "timm 1.2.3"
@@ -347,7 +348,7 @@ def test_what_is_asked_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
         constructor("timm:resnet19")
     with pytest.raises(ValueError, match=r"unknown timm model 'hub:x/y': timm\.list_models\(\) has them all"):
         constructor("timm:hub:x/y")
-    with pytest.raises(ValueError, match=r"wants images of size \[224, 112\], and only square ones"):
+    with pytest.raises(ValueError, match=r"expects images of size \[224, 112\], and only square ones"):
         expectation("timm:tall")
 
 
@@ -406,13 +407,13 @@ def test_normalization_brings_pixels_to_the_size_a_network_wants() -> None:
     for size in (4, 8, 20):
         sized = Normalization(plain.mean, plain.std, size)
         assert sized != plain
-        found = sized.apply(pixels)
-        assert found.shape == (2, 3, size, size)
+        resized = sized.apply(pixels)
+        assert resized.shape == (2, 3, size, size)
         expected = nn.functional.interpolate(plain.apply(pixels), (size, size), mode="bilinear", antialias=True)
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(resized, expected, rtol=1e-4, atol=1e-5)
         last = sized.apply(pixels.contiguous(memory_format=torch.channels_last))
         assert last.is_contiguous(memory_format=torch.channels_last)
-        torch.testing.assert_close(last, found, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(last, resized, rtol=1e-4, atol=1e-5)
     assert torch.equal(Normalization(plain.mean, plain.std, 8).apply(pixels), plain.apply(pixels))
     flat = Normalization((0.0,), (1.0,), 5).apply(torch.full((1, 1, 3, 7), 51, dtype=torch.uint8))
     torch.testing.assert_close(flat, torch.full((1, 1, 5, 5), 0.2))

@@ -1,4 +1,4 @@
-"""Features by module name: of plain, compiled and wrapped networks, and never silently of something else."""
+"""Features by module name, from plain, compiled and wrapped networks, and never silently from anything else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = ["stage1", "stage2.0.sum", "flatten", "classifier:input"]
 
 @pytest.fixture(autouse=True)
 def _fresh_compiler() -> Iterator[None]:
-    """Each test starts as a new process does: nothing compiled, hooks taken to stay for good."""
+    """Start each test like a new process: nothing compiled, hooks assumed never to change."""
     torch._dynamo.reset()
     torch._dynamo.config.skip_nnmodule_hook_guards = True
     yield
@@ -33,15 +33,15 @@ def _fresh_compiler() -> Iterator[None]:
 def network(seed: int = 0) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = models.resnet8(num_classes=5, in_channels=1).eval()
-    assert isinstance(made, nn.Sequential)
-    return made
+        net = models.resnet8(num_classes=5, in_channels=1).eval()
+    assert isinstance(net, nn.Sequential)
+    return net
 
 
 def compiled_of(net: nn.Module, backend: Any = "eager", fullgraph: bool = True) -> nn.Module:
-    found = torch.compile(net, backend=backend, fullgraph=fullgraph)
-    assert isinstance(found, nn.Module)
-    return found
+    compiled = torch.compile(net, backend=backend, fullgraph=fullgraph)
+    assert isinstance(compiled, nn.Module)
+    return compiled
 
 
 def images(seed: int = 0) -> Tensor:
@@ -50,20 +50,20 @@ def images(seed: int = 0) -> Tensor:
 
 def by_hand(net: nn.Sequential, x: Tensor) -> dict[str, Tensor]:
     """The features of NAMES, by calling the network's parts one after the other."""
-    found: dict[str, Tensor] = {}
+    features: dict[str, Tensor] = {}
     for name, module in net.named_children():
         if name == "stage2":
-            found["stage2.0.sum"] = module.get_submodule("0.sum")(x)
+            features["stage2.0.sum"] = module.get_submodule("0.sum")(x)
         if name == "classifier":
-            found["classifier:input"] = x
+            features["classifier:input"] = x
         x = module(x)
         if name in ("stage1", "flatten"):
-            found[name] = x
-    return found
+            features[name] = x
+    return features
 
 
-def same(found: Any, expected: dict[str, Tensor]) -> bool:
-    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
+def same(actual: Any, expected: dict[str, Tensor]) -> bool:
+    return actual.keys() == expected.keys() and all(torch.equal(actual[name], expected[name]) for name in expected)
 
 
 # ---------------------------------------------------------------- plain networks
@@ -71,41 +71,41 @@ def same(found: Any, expected: dict[str, Tensor]) -> bool:
 
 def test_features_are_those_computed_by_hand_with_their_gradient() -> None:
     net, x = network(), images()
-    with FeatureHooks(net, NAMES) as taps:
+    with FeatureHooks(net, NAMES) as hooks:
         logits = net(x)
-        assert list(taps.features) == NAMES
-        assert same(taps.features, by_hand(net, x))
+        assert list(hooks.features) == NAMES
+        assert same(hooks.features, by_hand(net, x))
         assert torch.equal(logits, net(x))
-        taps.features["stage1"].square().sum().backward()
-    reached = {name for name, parameter in net.named_parameters() if parameter.grad is not None}
-    assert reached == {name for name, _ in net.named_parameters() if name.startswith(("stem", "stage1"))}
+        hooks.features["stage1"].square().sum().backward()
+    with_gradient = {name for name, parameter in net.named_parameters() if parameter.grad is not None}
+    assert with_gradient == {name for name, _ in net.named_parameters() if name.startswith(("stem", "stage1"))}
 
 
-def test_each_forward_replaces_the_features_and_lets_go_of_the_old() -> None:
+def test_each_forward_replaces_the_features_and_releases_the_old() -> None:
     net = network()
-    with FeatureHooks(net, ["stage1"]) as taps:
+    with FeatureHooks(net, ["stage1"]) as hooks:
         net(images(0))
-        first = taps.features["stage1"]
+        first = hooks.features["stage1"]
         net(images(1))
-        assert same(taps.features, {"stage1": by_hand(net, images(1))["stage1"]})
-        assert not torch.equal(first, taps.features["stage1"])
-        taps.clear()
+        assert same(hooks.features, {"stage1": by_hand(net, images(1))["stage1"]})
+        assert not torch.equal(first, hooks.features["stage1"])
+        hooks.clear()
         with pytest.raises(RuntimeError, match="no features of stage1: the network has not run since"):
-            _ = taps.features
+            _ = hooks.features
 
 
-def test_close_takes_every_hook_out() -> None:
+def test_close_removes_every_hook() -> None:
     net = network()
-    taps = FeatureHooks(net, NAMES)
+    hooks = FeatureHooks(net, NAMES)
     net(images())
-    taps.close()
-    taps.close()
+    hooks.close()
+    hooks.close()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
     with pytest.raises(RuntimeError, match="no features"):
-        _ = taps.features
+        _ = hooks.features
 
 
-def test_two_taps_of_one_network_do_not_disturb_each_other() -> None:
+def test_hooks_set_twice_on_one_network_do_not_disturb_each_other() -> None:
     net = network()
     with FeatureHooks(net, ["stage1"]) as one:
         with FeatureHooks(net, ["flatten", "flatten"]) as other:
@@ -117,9 +117,9 @@ def test_two_taps_of_one_network_do_not_disturb_each_other() -> None:
 
 def test_no_names_no_hooks() -> None:
     net = network()
-    with FeatureHooks(net, []) as taps:
+    with FeatureHooks(net, []) as hooks:
         net(images())
-        assert taps.features == {}
+        assert hooks.features == {}
         assert not net._forward_pre_hooks
 
 
@@ -134,19 +134,22 @@ def test_of_a_module_called_twice_the_last_call_counts() -> None:
             return self.twofold(self.twofold(x))  # type: ignore[no-any-return]  # calling a module is untyped
 
     net = Twice()
-    with FeatureHooks(net, ["twofold", "twofold:input"]) as taps:
+    with FeatureHooks(net, ["twofold", "twofold:input"]) as hooks:
         net(torch.ones(1, 1))
-        assert {name: feature.item() for name, feature in taps.features.items()} == {"twofold": 4, "twofold:input": 2}
+        assert {name: feature.item() for name, feature in hooks.features.items()} == {
+            "twofold": 4,
+            "twofold:input": 2,
+        }
 
 
 def test_modes_without_gradient() -> None:
     net, x = network(), images()
-    with FeatureHooks(net, NAMES) as taps:
+    with FeatureHooks(net, NAMES) as hooks:
         for mode in (torch.no_grad, torch.inference_mode):
             with mode():
                 net(x)
-                assert same(taps.features, by_hand(net, x))
-                assert not taps.features["stage1"].requires_grad
+                assert same(hooks.features, by_hand(net, x))
+                assert not hooks.features["stage1"].requires_grad
 
 
 # ---------------------------------------------------------------- what does not fit
@@ -168,15 +171,15 @@ def test_unknown_names_list_what_is_near() -> None:
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_candidates_are_the_outer_levels_and_can_all_be_tapped() -> None:
+def test_candidates_are_the_outer_levels_and_can_all_be_hooked() -> None:
     net = network()
     assert {"stem", "stage1", "stage3", "classifier"} <= set(candidates(net, limit=10))
     assert "stage1.0.sum" in candidates(net, limit=1000)
     assert candidates(compiled_of(net)) == candidates(net)
     assert candidates(nn.ModuleDict({"list": nn.ModuleList([nn.ReLU()])})) == ["list.0"]
-    with FeatureHooks(net, candidates(net)) as taps:
+    with FeatureHooks(net, candidates(net)) as hooks:
         net(images())
-        assert set(taps.features) == set(candidates(net))
+        assert set(hooks.features) == set(candidates(net))
 
 
 class Structured(nn.Module):
@@ -209,23 +212,23 @@ def test_what_is_not_a_tensor_is_refused(compiled: bool) -> None:
 
 def test_a_module_that_the_forward_does_not_call_is_reported() -> None:
     net = Unused()
-    with FeatureHooks(net, ["used", "unused"]) as taps:
+    with FeatureHooks(net, ["used", "unused"]) as hooks:
         with pytest.raises(RuntimeError, match="no features of used, unused: the network has not run since"):
-            _ = taps.features
+            _ = hooks.features
         net(images())
         with pytest.raises(RuntimeError, match="no features of unused: the latest forward did not call them"):
-            _ = taps.features
+            _ = hooks.features
 
 
 def test_features_changed_in_place_are_refused() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(inplace=True))
-    with FeatureHooks(net, ["0"]) as taps, torch.no_grad():
+    with FeatureHooks(net, ["0"]) as hooks, torch.no_grad():
         net(torch.ones(1, 2))
-        with pytest.raises(RuntimeError, match="the features of 0 were changed in place after they were taken"):
-            _ = taps.features
-    with FeatureHooks(net, ["1"]) as taps, torch.no_grad():
+        with pytest.raises(RuntimeError, match="the features of 0 were changed in place after they were computed"):
+            _ = hooks.features
+    with FeatureHooks(net, ["1"]) as hooks, torch.no_grad():
         out = net(torch.ones(1, 2))
-        assert taps.features["1"] is out
+        assert hooks.features["1"] is out
 
 
 # ---------------------------------------------------------------- wrapped and compiled networks
@@ -254,26 +257,26 @@ def test_wrapped_networks_give_the_features_of_the_plain_one(wrapping: str) -> N
     inner = unwrap(wrapped)
     assert isinstance(inner, nn.Sequential)
     assert resolve(wrapped, "stage2.0.sum") is inner.get_submodule("stage2.0.sum")
-    with FeatureHooks(wrapped, NAMES) as taps:
+    with FeatureHooks(wrapped, NAMES) as hooks:
         for _ in range(2):
-            taps.clear()
+            hooks.clear()
             wrapped(x)
-            assert same(taps.features, expected)
+            assert same(hooks.features, expected)
     # With the wrapper's own parts in the name, as named_modules() spells it, too.
     spelled = next(name for name, module in wrapped.named_modules() if module is inner.get_submodule("stage1"))
-    with FeatureHooks(wrapped, [spelled]) as taps:
+    with FeatureHooks(wrapped, [spelled]) as hooks:
         wrapped(x)
-        assert same(taps.features, {spelled: expected["stage1"]})
+        assert same(hooks.features, {spelled: expected["stage1"]})
 
 
-def test_a_network_may_be_wrapped_after_it_is_tapped() -> None:
+def test_a_network_may_be_wrapped_after_it_is_hooked() -> None:
     for wrapping, wrap in wrappings().items():
         if wrapping == "averaged":  # a copy of the network: its features are its own
             continue
         net, x = network(), images()
-        with FeatureHooks(net, NAMES) as taps:
+        with FeatureHooks(net, NAMES) as hooks:
             wrap(net)(x)
-            assert same(taps.features, by_hand(network(), x)), wrapping
+            assert same(hooks.features, by_hand(network(), x)), wrapping
 
 
 # torch's compiler looks at the gradient of whatever a compiled part is given.
@@ -282,9 +285,9 @@ def test_a_part_that_is_compiled_on_its_own() -> None:
     net, x = network(), images()
     expected = by_hand(copy.deepcopy(net), x)
     net.stage2 = compiled_of(net.get_submodule("stage2"))
-    with FeatureHooks(net, NAMES) as taps:
+    with FeatureHooks(net, NAMES) as hooks:
         net(x)
-        assert same(taps.features, expected)
+        assert same(hooks.features, expected)
 
 
 def test_distributed_data_parallel(tmp_path: Any) -> None:
@@ -292,46 +295,46 @@ def test_distributed_data_parallel(tmp_path: Any) -> None:
     try:
         net, x = network(), images()
         wrapped = nn.parallel.DistributedDataParallel(net)
-        with FeatureHooks(wrapped, NAMES) as taps:
+        with FeatureHooks(wrapped, NAMES) as hooks:
             wrapped(x)
-            assert same(taps.features, by_hand(network(), x))
+            assert same(hooks.features, by_hand(network(), x))
     finally:
         dist.destroy_process_group()
 
 
-def test_a_batch_dealt_out_to_several_devices_is_refused() -> None:
+def test_a_batch_split_over_several_devices_is_refused() -> None:
     net = nn.DataParallel(network())
     net.device_ids = [0, 1]
-    with pytest.raises(ValueError, match="deals each batch out to 2 devices"):
+    with pytest.raises(ValueError, match="splits each batch over 2 devices"):
         FeatureHooks(net, ["stage1"])
 
 
-def test_taps_set_and_closed_after_a_compiled_network_has_run() -> None:
+def test_hooks_set_and_closed_after_a_compiled_network_has_run() -> None:
     net, x = network(), images()
     counter = CompileCounter()
     compiled = compiled_of(net, counter)
     expected = by_hand(copy.deepcopy(net), x)
     compiled(x)
-    with FeatureHooks(compiled, NAMES) as taps:
+    with FeatureHooks(compiled, NAMES) as hooks:
         compiled(x)
-        assert same(taps.features, expected)
+        assert same(hooks.features, expected)
         compiled(images(1))
-        assert same(taps.features, by_hand(copy.deepcopy(network()), images(1)))
+        assert same(hooks.features, by_hand(copy.deepcopy(network()), images(1)))
     with FeatureHooks(compiled, ["stage3"]) as others:
         compiled(x)
         assert list(others.features) == ["stage3"]
     compiled(x)
-    assert all(tap.feature is None for tap in (*taps._taps, *others._taps))
+    assert all(capture.feature is None for capture in (*hooks._captures, *others._captures))
 
 
-@pytest.mark.parametrize("first", ["tap", "compile"])
-def test_a_tapped_network_is_compiled_once(first: str) -> None:
+@pytest.mark.parametrize("first", ["hook", "compile"])
+def test_a_hooked_network_is_compiled_once(first: str) -> None:
     net, counter = network().train(), CompileCounter()
     compiled = compiled_of(net, counter)
-    with FeatureHooks(net if first == "tap" else compiled, NAMES) as taps:
+    with FeatureHooks(net if first == "hook" else compiled, NAMES) as hooks:
         for _ in range(4):
             compiled(images())
-            loss = torch.stack([feature.square().mean() for feature in taps.features.values()]).sum()
+            loss = torch.stack([feature.square().mean() for feature in hooks.features.values()]).sum()
             loss.backward()
     assert counter.frame_count == 1
 
@@ -355,8 +358,8 @@ def test_gradient_flows_through_compiled_features() -> None:
     twin = copy.deepcopy(net)
     compiled = compiled_of(net, "aot_eager")
     for run in (compiled, twin):
-        with FeatureHooks(run, ["stage2"]) as taps:
-            loss = run(x).sum() + taps.features["stage2"].square().mean()
+        with FeatureHooks(run, ["stage2"]) as hooks:
+            loss = run(x).sum() + hooks.features["stage2"].square().mean()
             loss.backward()
     for (name, parameter), other in zip(net.named_parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, other.grad, msg=name)

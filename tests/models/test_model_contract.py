@@ -1,4 +1,4 @@
-"""What every network promises, whatever its family."""
+"""What holds for every network, of whatever family."""
 
 from __future__ import annotations
 
@@ -121,15 +121,15 @@ def test_training_step_is_finite_and_reaches_every_parameter(name: str) -> None:
 def test_evaluation(name: str) -> None:
     network = settled(name)
     x = images(3)
-    kept: list[Tensor] = []
-    network.get_submodule("flatten").register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+    outputs: list[Tensor] = []
+    network.get_submodule("flatten").register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     with torch.no_grad():
         logits = network(x)
         assert logits.isfinite().all()
         assert logits.std() > 0.03
         # The pooled feature is the output of a named module.
-        assert kept[0].ndim == 2
-        assert torch.equal(after(network, "flatten")(kept[0]), logits)
+        assert outputs[0].ndim == 2
+        assert torch.equal(after(network, "flatten")(outputs[0]), logits)
         # An image's logits do not depend on the batch around it, nor on the memory layout.
         torch.testing.assert_close(network(x[1:2]), logits[1:2], rtol=1e-3, atol=1e-3)
         network.to(memory_format=torch.channels_last)
@@ -149,15 +149,15 @@ def test_state_dict_alone_makes_an_equal_network(name: str) -> None:
 @small_network
 def test_no_module_changes_the_output_of_another(name: str) -> None:
     network = build(name).train()
-    seen: list[tuple[str, Tensor, int, Tensor]] = []
+    records: list[tuple[str, Tensor, int, Tensor]] = []
     for module_name, module in network.named_modules():
         module.register_forward_hook(
-            lambda _module, _inputs, output, module_name=module_name: seen.append(
+            lambda _module, _inputs, output, module_name=module_name: records.append(
                 (module_name, output, output._version, output.detach().clone())
             )
         )
     network(images())
-    assert {"stage1", "stage2", "stage3", "flatten"} <= {module_name for module_name, *_ in seen}
-    for module_name, output, version, value in seen:
+    assert {"stage1", "stage2", "stage3", "flatten"} <= {module_name for module_name, *_ in records}
+    for module_name, output, version, value in records:
         assert output._version == version, module_name
         assert torch.equal(output, value), module_name

@@ -6,7 +6,7 @@ import torch
 
 from tests.functional.inputs import random_labels, random_logits
 from tutelage.functional import hash_ints
-from tutelage.objective import Signals
+from tutelage.objective import Signals, TrainingSet
 
 
 def batch(
@@ -20,3 +20,8 @@ def batch(
         keys=hash_ints(seed, torch.arange(rows)),
         progress=0.04,
     )
+
+
+def training_set(signals: Signals) -> TrainingSet:
+    """A training set of this batch alone."""
+    return TrainingSet(labels=signals.labels, num_classes=signals.num_classes, seed=0)

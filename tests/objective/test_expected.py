@@ -1,4 +1,4 @@
-"""The closed forms of the expected score, against the best that a search over all distributions finds."""
+"""The closed forms of the expected score, against a search over all distributions."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def searched(objective: Objective, classes: int, steps: int, teacher_primary: fl
     rest = torch.cartesian_prod(*axes)
     rest = rest[rest.sum(1) <= steps]
     scores = torch.cat([steps - rest.sum(1, keepdim=True), rest], 1).double() / steps
-    given = signals(scores.clamp_min(1e-12).log(), teacher_primary)
-    losses = torch.stack([term(given) for term in objective.terms]).sum(0)
+    candidates = signals(scores.clamp_min(1e-12).log(), teacher_primary)
+    losses = torch.stack([term(candidates) for term in objective.terms]).sum(0)
     return float(scores[losses.argmin(), 0])
 
 
@@ -137,7 +137,7 @@ def test_labels_and_a_teacher(classes: int, weight: float, primary: float) -> No
 
 @repeatable
 @given(st.integers(2, 200), shares)
-def test_the_three_patriarchs_end_where_they_are_told_to(classes: int, primary: float) -> None:
+def test_three_patriarchs_for_one_expected_score(classes: int, primary: float) -> None:
     k = min(classes, 5)
     primary = 1 / k + 0.01 + (1 - 1 / k - 0.01) * primary  # above 1 / k and 1 / classes
     for objective in (
@@ -169,19 +169,19 @@ def test_only_the_ratio_of_the_weights_counts(primary: float, weight: float, sca
 
 def test_the_generations_of_the_paper() -> None:
     score = expected_primary(tolerant_patriarch(primary=0.6), 100)
-    found = [score]
+    scores = [score]
     for _ in range(5):
         score = expected_primary(tolerant_student(teacher_weight=0.6), 100, score)
-        found.append(score)
-    assert found == pytest.approx([0.6, 0.76, 0.856, 0.9136, 0.94816, 0.968896])
+        scores.append(score)
+    assert scores == pytest.approx([0.6, 0.76, 0.856, 0.9136, 0.94816, 0.968896])
 
 
 def test_defaults() -> None:
-    found = [
+    scores = [
         expected_primary(objective, 100, teacher_primary=0.6)
         for objective in (labels_only(), label_smoothing(), born_again(), born_again_labels(), tolerant_patriarch())
     ]
-    assert found == pytest.approx([1.0, 0.901, 0.6, 0.8, 0.6])
+    assert scores == pytest.approx([1.0, 0.901, 0.6, 0.8, 0.6])
 
 
 TEACHER = Match(name="teacher", target=TeacherProbs())

@@ -1,4 +1,4 @@
-"""Targets within targets, and how objectives read."""
+"""Targets within targets, and objectives as formulas."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def test_targets_wrap_targets(formula: str) -> None:
     assert target.formula("@4") == formula
     assert target.needs_teacher is needs_teacher
     signals = batch() if needs_teacher else replace(batch(), teacher_logits=None)
-    found = target(signals, 4.0)
-    assert found.shape == (5, 6)
-    torch.testing.assert_close(found.sum(1), torch.ones(5, dtype=torch.float64))
+    actual = target(signals, 4.0)
+    assert actual.shape == (5, 6)
+    torch.testing.assert_close(actual.sum(1), torch.ones(5, dtype=torch.float64))
     match = replace(TEACHER, target=target)
     assert match.needs_teacher is needs_teacher
     assert str(Objective((match,))) == f"0.9 4^2 KL({formula} ‖ student@4)"

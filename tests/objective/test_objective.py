@@ -1,4 +1,4 @@
-"""Objectives and their terms: what they refuse, how they add up, how they compose and how they read."""
+"""Objectives and their terms: what they refuse, how they add up and how they compose."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tutelage.objective import (
     ConfidencePenalty,
     Constant,
     Labels,
+    LogitTerm,
     Match,
     Objective,
     Scalar,
@@ -54,7 +55,7 @@ def row(signals: Signals, place: int) -> Signals:
 
 
 @dataclass(frozen=True)
-class Given:
+class Fixed:
     """A scalar that is whatever a user's code makes of it."""
 
     value: Tensor
@@ -64,7 +65,7 @@ class Given:
         return self.value
 
     def formula(self) -> str:
-        return "given"
+        return "fixed"
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ def test_an_objective_needs_terms_of_different_names() -> None:
         Objective((LABELS, TEACHER, replace(LABELS, weight=Constant(2.0))))
 
 
-def test_terms_are_kept_in_order_as_a_tuple() -> None:
-    objective = Objective([TEACHER, LABELS])  # type: ignore[arg-type]  # a list is taken as well
+def test_terms_become_a_tuple_in_their_order() -> None:
+    objective = Objective([TEACHER, LABELS])  # type: ignore[arg-type]  # a list works too
     assert objective.terms == (TEACHER, LABELS)
     assert objective == Objective((TEACHER, LABELS))
     assert list(objective(batch()).parts) == ["teacher", "labels"]
@@ -135,7 +136,7 @@ def test_each_sample_may_have_a_temperature_and_a_weight_of_its_own(seed: int, v
     signals = batch(seed)
     scalars = torch.tensor(values, dtype=torch.float64)
     for target in (TeacherProbs(), Labels(smoothing=0.1), VirtualTeacher(), Shifted(of=Permuted())):
-        match = Match(name="m", target=target, temperature=Given(scalars), weight=Given(scalars.flip(0)))
+        match = Match(name="m", target=target, temperature=Fixed(scalars), weight=Fixed(scalars.flip(0)))
         alone = [
             replace(match, temperature=Constant(values[i]), weight=Constant(values[4 - i]))(row(signals, i))
             for i in range(5)
@@ -162,14 +163,14 @@ def test_the_power_of_the_temperature_is_the_callers(seed: int, temperature: flo
 @pytest.mark.parametrize("shape", [(5, 1), (1,), (1, 5), (6,), (5, 5)])
 @pytest.mark.parametrize("part", ["temperature", "weight"])
 def test_a_scalar_is_one_number_or_one_a_sample(part: str, shape: tuple[int, ...]) -> None:
-    match = having(TEACHER, part, Given(torch.ones(shape, dtype=torch.float64)))
+    match = having(TEACHER, part, Fixed(torch.ones(shape, dtype=torch.float64)))
     with pytest.raises(ValueError, match=re.escape(str(list(shape)))):
         Objective((match,))(batch())
 
 
 @pytest.mark.parametrize("part", ["temperature", "weight"])
 def test_one_number_may_be_a_tensor(part: str) -> None:
-    match = having(TEACHER, part, Given(torch.tensor(2.0)))
+    match = having(TEACHER, part, Fixed(torch.tensor(2.0)))
     plain = having(TEACHER, part, Constant(2.0))
     torch.testing.assert_close(match(batch()), plain(batch()))
 
@@ -180,12 +181,12 @@ def test_scalars_do_not_change_the_dtype(part: str) -> None:
     single = replace(
         signals, student_logits=signals.student_logits.float(), teacher_logits=signals.from_teacher().float()
     )
-    match = having(TEACHER, part, Given(torch.full((5,), 2.0, dtype=torch.float64)))
+    match = having(TEACHER, part, Fixed(torch.full((5,), 2.0, dtype=torch.float64)))
     assert Objective((match,))(single).total.dtype == torch.float32
 
 
 @dataclass(frozen=True)
-class Column:
+class Column(LogitTerm):
     """A term that forgot to squeeze."""
 
     name: str = "column"
@@ -198,13 +199,33 @@ class Column:
         return "column"
 
 
+@dataclass(frozen=True)
+class Incomplete:
+    """A term that says nothing of layers, nor of what it learns."""
+
+    name: str = "incomplete"
+    needs_teacher = False
+
+    def __call__(self, signals: Signals) -> Tensor:
+        return signals.student_logits.sum(1)
+
+    def formula(self) -> str:
+        return "incomplete"
+
+
+@pytest.mark.parametrize("wrong", [Incomplete(), "labels", None])
+def test_an_objective_names_what_is_no_complete_term(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"{wrong!r} is not a complete one: see tutelage.objective.Term")):
+        Objective((LABELS, wrong))
+
+
 def test_a_term_gives_one_value_per_example() -> None:
     with pytest.raises(ValueError, match=re.escape("'column' gives [5, 1]")):
         Objective((Column(),))(batch())
 
 
 @pytest.mark.parametrize(
-    ("field", "given", "kind"),
+    ("field", "value", "kind"),
     [
         ("target", "teacher", "Target"),
         ("temperature", 4.0, "Scalar"),
@@ -212,9 +233,9 @@ def test_a_term_gives_one_value_per_example() -> None:
         ("weight", None, "Scalar"),
     ],
 )
-def test_a_match_names_the_part_that_does_not_fit(field: str, given: Any, kind: str) -> None:
-    with pytest.raises(TypeError, match=re.escape(f"{field} of 'teacher' must be a {kind}, not {given!r}")):
-        replace(TEACHER, **{field: given})
+def test_a_match_names_the_part_that_does_not_fit(field: str, value: Any, kind: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"{field} of 'teacher' must be a {kind}, not {value!r}")):
+        replace(TEACHER, **{field: value})
 
 
 def test_a_constant_is_a_number() -> None:
@@ -236,10 +257,10 @@ def test_only_the_distance_sees_gradients() -> None:
     frozen = own(signals).detach()
     target = own(signals, frozen).detach()
     expected = frozen * frozen * functional.kl_divergence(target, signals.student_logits, frozen)
-    found = match(signals)
-    torch.testing.assert_close(found, expected)
+    actual = match(signals)
+    torch.testing.assert_close(actual, expected)
     student = signals.student_logits
-    torch.testing.assert_close(gradient(found, student), gradient(expected, student))
+    torch.testing.assert_close(gradient(actual, student), gradient(expected, student))
 
 
 def test_signals_say_which_shapes_do_not_fit() -> None:

@@ -1,4 +1,4 @@
-"""What changes over the course of training: ramps, scaled terms, mixtures of methods."""
+"""Losses that change over training: ramps, scaled terms, mixtures of methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.functional.inputs import gradient, repeatable, seeds
-from tests.objective.batches import batch
+from tests.objective.batches import batch, training_set
 from tutelage import functional, serialization
 from tutelage.methods.confidence_penalty import confidence_penalty
 from tutelage.methods.hinton import distillation, labels_only
@@ -32,6 +32,7 @@ from tutelage.objective import (
     Signals,
     TeacherProbs,
     Term,
+    TrainingSet,
     crossfade,
     expected_primary,
 )
@@ -91,7 +92,7 @@ def test_a_ramp_reads_as_a_formula(ramp: Ramp, formula: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ({"start": 0.5, "stop": 0.4}, "0 <= start <= stop <= 1, not 0.5 and 0.4"),
         ({"start": -0.1}, "0 <= start <= stop <= 1, not -0.1 and 1.0"),
@@ -102,9 +103,9 @@ def test_a_ramp_reads_as_a_formula(ramp: Ramp, formula: str) -> None:
         ({"shape": "steep"}, "the shape of a ramp is linear or cosine, not 'steep'"),
     ],
 )
-def test_a_ramp_refuses(given: dict[str, Any], message: str) -> None:
+def test_a_ramp_refuses(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        Ramp(**given)
+        Ramp(**arguments)
 
 
 def test_signals_that_do_not_say_how_far_training_is_are_an_error() -> None:
@@ -197,21 +198,21 @@ def test_a_scaled_term_asks_a_teacher_if_its_term_or_scalar_does() -> None:
 
 def test_the_scalar_of_a_scaled_term_sees_no_gradient() -> None:
     signals, by = batch(), FocalTemperature()
-    found = Scaled(name="m", of=TEACHER, by=by)(signals)
+    actual = Scaled(name="m", of=TEACHER, by=by)(signals)
     expected = by(signals).detach() * TEACHER(signals)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
     student = signals.student_logits
-    torch.testing.assert_close(gradient(found, student), gradient(expected, student))
+    torch.testing.assert_close(gradient(actual, student), gradient(expected, student))
 
 
-@pytest.mark.parametrize(("field", "given", "kind"), [("of", "teacher", "Term"), ("by", 0.5, "Scalar")])
-def test_a_scaled_term_names_the_part_that_does_not_fit(field: str, given: Any, kind: str) -> None:
-    with pytest.raises(TypeError, match=re.escape(f"{field} of 'm' must be a {kind}, not {given!r}")):
-        replace(Scaled(name="m", of=TEACHER, by=Ramp()), **{field: given})
+@pytest.mark.parametrize(("field", "value", "kind"), [("of", "teacher", "Term"), ("by", 0.5, "Scalar")])
+def test_a_scaled_term_names_the_part_that_does_not_fit(field: str, value: Any, kind: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"{field} of 'm' must be a {kind}, not {value!r}")):
+        replace(Scaled(name="m", of=TEACHER, by=Ramp()), **{field: value})
 
 
 @dataclass(frozen=True)
-class Given:
+class Fixed:
     """A scalar that is whatever a user's code makes of it."""
 
     value: Tensor
@@ -221,7 +222,7 @@ class Given:
         return self.value
 
     def formula(self) -> str:
-        return "given"
+        return "fixed"
 
 
 def test_the_scalar_of_a_scaled_term_is_one_number_or_one_a_sample() -> None:
@@ -230,11 +231,11 @@ def test_the_scalar_of_a_scaled_term_is_one_number_or_one_a_sample() -> None:
         signals, student_logits=signals.student_logits.float(), teacher_logits=signals.from_teacher().float()
     )
     for value in (torch.tensor(2.0, dtype=torch.float64), torch.full((5,), 2.0, dtype=torch.float64)):
-        found = Scaled(name="m", of=TEACHER, by=Given(value))(single)
-        torch.testing.assert_close(found, 2.0 * TEACHER(single))
+        actual = Scaled(name="m", of=TEACHER, by=Fixed(value))(single)
+        torch.testing.assert_close(actual, 2.0 * TEACHER(single))
     for shape in ((5, 1), (1,), (6,)):
         with pytest.raises(ValueError, match=re.escape(f"got {list(shape)}")):
-            Scaled(name="m", of=TEACHER, by=Given(torch.ones(shape)))(signals)
+            Scaled(name="m", of=TEACHER, by=Fixed(torch.ones(shape)))(signals)
 
 
 class Head(nn.Module):
@@ -257,7 +258,7 @@ class Learned:
     student_layers = ("stage1", "stage2")
     teacher_layers = ("layer1",)
 
-    def build(self, example: Signals) -> nn.Module:
+    def build(self, example: Signals, data: TrainingSet) -> nn.Module:
         return Head()
 
     def __call__(self, signals: Signals) -> Tensor:
@@ -271,7 +272,7 @@ def test_what_a_scaled_term_learns_is_trained_too() -> None:
     objective = Objective((Scaled(name="hint", of=Learned(), by=Ramp()), Scaled(name="t", of=TEACHER, by=Ramp())))
     assert objective.student_layers == ("stage1", "stage2")
     assert objective.teacher_layers == ("layer1",)
-    bound = objective.bind(at(0.0))
+    bound = objective.bind(at(0.0), training_set(at(0.0)))
     (factor,) = bound.parameters()
     signals = at(0.25)
     bound(signals).total.backward()

@@ -1,4 +1,4 @@
-"""On a GPU: recorded steps are those that come one by one, and nothing in a step waits for the host."""
+"""On a GPU: recorded steps compute the same as plain ones, and no step makes the host wait for the device."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def teacher(engine: Engine) -> Teacher:
     return NetworkTeacher(build("resnet8", 4, 1, seed=1), NORMALIZATION, engine)
 
 
-def run(engine: Engine, taught: Teacher, pulse: float = 0.0, **options: object) -> list[State]:
+def run(engine: Engine, frozen: Teacher, pulse: float = 0.0, **options: object) -> list[State]:
     records = fit(
         build("resnet8", 4, 1, seed=2),
         data(engine),
@@ -47,7 +47,7 @@ def run(engine: Engine, taught: Teacher, pulse: float = 0.0, **options: object) 
         normalization=NORMALIZATION,
         seed=5,
         engine=engine,
-        teacher=taught,
+        teacher=frozen,
         pulse=pulse,
         **options,
     )
@@ -70,23 +70,23 @@ def test_the_same_twice_and_after_a_stop(engine: Engine) -> None:
         assert same(rest[-1].tensors, states[-1].tensors)
 
 
-def test_no_step_waits_for_the_host(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_step_makes_the_host_wait(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     from tutelage.training import step
 
-    take = step.RecordedSteps.take
+    run_step = step.RecordedSteps.run_step
 
-    def unasked(self: step.RecordedSteps, *given: object, **named: object) -> None:
+    def without_synchronizing(self: step.RecordedSteps, *args: object, **kwargs: object) -> None:
         with self.engine.unasked():
-            take(self, *given, **named)
+            run_step(self, *args, **kwargs)
 
-    monkeypatch.setattr(step.RecordedSteps, "take", unasked)
+    monkeypatch.setattr(step.RecordedSteps, "run_step", without_synchronizing)
     assert len(run(engine, teacher(engine), pulse=1e9)) == SCHEDULE.epochs
 
 
-def test_a_stored_teacher_says_the_same(engine: Engine, tmp_path: Path) -> None:
+def test_a_cached_teacher_gives_the_same(engine: Engine, tmp_path: Path) -> None:
     expected = run(engine, teacher(engine))[-1]
     with LogitStore(tmp_path, {"t": 0}, size=SIZE * VIEWS.count, num_classes=4, dtype=torch.float32) as store:
-        stored = CachedTeacher(teacher(engine), data(engine), store)
-        found = run(engine, stored)[-1]
-    for name, value in found.tensors.items():
+        cached = CachedTeacher(teacher(engine), data(engine), store)
+        result = run(engine, cached)[-1]
+    for name, value in result.tensors.items():
         torch.testing.assert_close(value, expected.tensors[name], rtol=1e-3, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Feature methods on networks: what they learn is trained, continued bit for bit, left out of what is exported."""
+"""Feature methods on networks: what they learn is trained, continues bit for bit, and is not exported."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.objective.batches import training_set
 from torch import Tensor
 
 from tutelage import storage
@@ -39,7 +40,7 @@ LEARNED = {"fitnets": "hint", "variational": "information", "boundary": "boundar
 def loop(
     splits: Splits, objective: Objective, precision: str = "fp32", seed: int = 11, **options: object
 ) -> Iterator[Record]:
-    """A resnet8 that learns from a four times wider one."""
+    """A resnet8 that learns from one four times as wide."""
     engine = Engine.choose("cpu", precision, 1)
     normalization = Normalization.of(splits.train.images)
     teacher = NetworkTeacher(build("resnet8x4", 4, 1, seed=1), normalization, engine, objective.teacher_layers)
@@ -75,7 +76,7 @@ def test_continuing_ends_in_the_same_bits(splits: Splits, name: str, precision: 
             lines.append(record.metrics)
     assert [state.step for state in states] == list(range(1, STEPS + 1))
     for step in (1, 5, 8, STEPS - 1):  # within epochs and between them
-        torch.manual_seed(999)  # whatever the new process drew before
+        torch.manual_seed(999)  # must not matter: a new process may have drawn anything
         rest = list(loop(splits, OBJECTIVES[name](), precision, state=states[step - 1]))
         assert same(rest[-1].state().tensors, states[-1].tensors), f"continuing from step {step}"
         metrics = [record.metrics for record in rest if record.metrics]
@@ -99,7 +100,7 @@ def test_what_it_learns_is_trained_and_kept(splits: Splits, name: str) -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_its_first_weights_are_a_function_of_the_seed(splits: Splits, name: str) -> None:
     def start(seed: int) -> dict[str, Tensor]:
-        torch.manual_seed(seed + 5)  # no matter
+        torch.manual_seed(seed + 5)  # must not matter
         return learned(next(iter(loop(splits, OBJECTIVES[name](), seed=seed, pulse=0.0))).state())
 
     assert same(start(11), start(11))
@@ -120,10 +121,10 @@ def test_the_student_learns_through_the_regressor(splits: Splits) -> None:
     hints = [record.metrics["loss/hint"] for record in loop(splits, fitnets()) if record.metrics]
     assert hints[-1] < hints[0]
     plain = list(loop(splits, labels_only()))[-1].state().tensors
-    taught = list(loop(splits, fitnets()))[-1].state().tensors
+    hinted = list(loop(splits, fitnets()))[-1].state().tensors
     # the regressor's gradient ends at the layer it reads: what is behind it differs through the layers before
     assert not torch.equal(
-        plain["network/stage1.0.sum.body.conv1.weight"], taught["network/stage1.0.sum.body.conv1.weight"]
+        plain["network/stage1.0.sum.body.conv1.weight"], hinted["network/stage1.0.sum.body.conv1.weight"]
     )
 
 
@@ -163,11 +164,11 @@ def test_its_default_layers_are_those_of_the_cifar_networks(name: str, teacher: 
         FeatureHooks(student, objective.student_layers) as own,
         FeatureHooks(frozen, objective.teacher_layers) as others,
     ):
-        logits, told = student(images), frozen(images)
+        logits, teacher_logits = student(images), frozen(images)
         signals = Signals(
             student_logits=logits,
             labels=torch.tensor([0, 1, 2]),
-            teacher_logits=told,
+            teacher_logits=teacher_logits,
             student_features=own.features,
             teacher_features=others.features,
         )
@@ -175,7 +176,7 @@ def test_its_default_layers_are_those_of_the_cifar_networks(name: str, teacher: 
         with pytest.raises(ValueError, match="the flow of stem has 16 channels in the student and 32 in the teacher"):
             objective(signals)
         return
-    parts = objective.bind(signals)(signals).parts
+    parts = objective.bind(signals, training_set(signals))(signals).parts
     learning = sum(part for part_name, part in parts.items() if part_name != "labels")
     (gradient,) = torch.autograd.grad(learning, [next(student.parameters())])
     assert gradient.isfinite().all()

@@ -1,4 +1,4 @@
-"""Our optimizer is torch's, bit for bit."""
+"""Sgd is torch's optimizer, bit for bit."""
 
 from __future__ import annotations
 

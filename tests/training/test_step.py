@@ -1,4 +1,4 @@
-"""Recorded steps are the same steps. Without a GPU the recording is one that is called again."""
+"""Recorded steps compute the same as plain ones. Without a GPU a recording is the function itself, called again."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from tutelage.training import DistillationForward, OneCycle, Schedule, State, Te
 from tutelage.training.sgd import Sgd
 from tutelage.training.step import Step, steps_of
 
-SIZE, VIEWS = 70, CropFlip(padding=1)  # at 8 a batch: eight whole ones and one of 6
+SIZE, VIEWS = 70, CropFlip(padding=1)  # in batches of 8: eight full ones and one of 6
 SCHEDULE = Schedule(epochs=5, batch_size=8, lr=0.05, decay=OneCycle())
 NORMALIZATION = Normalization((0.4,), (0.3,))
-Told = list[tuple[State, dict[str, float] | None]]
+Moments = list[tuple[State, dict[str, float] | None]]
 
 
 class Recording(Engine):
-    """An engine that records by keeping what there is to do, and replays by doing it."""
+    """An engine that records a step by storing the function, and replays it by calling that."""
 
     recorded = 0
     aside_of = 0
-    is_unasked = False
+    forbids_host_sync = False
 
     @property
-    def records(self) -> bool:
+    def can_record_steps(self) -> bool:
         return True
 
-    def aside(self, work: Callable[[], None]) -> None:
+    def on_side_stream(self, work: Callable[[], None]) -> None:
         Recording.aside_of += 1
         work()
 
@@ -51,12 +51,12 @@ class Recording(Engine):
         return work
 
     @contextlib.contextmanager
-    def unasked(self) -> Iterator[None]:
-        Recording.is_unasked = True
+    def forbid_host_sync(self) -> Iterator[None]:
+        Recording.forbids_host_sync = True
         try:
             yield
         finally:
-            Recording.is_unasked = False
+            Recording.forbids_host_sync = False
 
 
 PLAIN = Engine(torch.device("cpu"), "fp32", 1)
@@ -74,7 +74,7 @@ def data() -> BatchLoader:
 
 
 def teacher() -> Teacher:
-    return NetworkTeacher(build("resnet8", 4, 1, seed=1), NORMALIZATION, PLAIN)
+    return NetworkTeacher(build("tests.exact:Exact", 4, 1, seed=1), NORMALIZATION, PLAIN)
 
 
 def network() -> nn.Module:
@@ -83,7 +83,7 @@ def network() -> nn.Module:
         return WithDropout()
 
 
-def run(engine: Engine, objective: Objective, taught: Teacher | None, **options: object) -> Told:
+def run(engine: Engine, objective: Objective, frozen: Teacher | None, **options: object) -> Moments:
     records = fit(
         network(),
         data(),
@@ -92,27 +92,27 @@ def run(engine: Engine, objective: Objective, taught: Teacher | None, **options:
         normalization=NORMALIZATION,
         seed=5,
         engine=engine,
-        teacher=taught,
+        teacher=frozen,
         pulse=0.0,
         **options,
     )
     return [(record.state(), record.metrics) for record in records]
 
 
-def assert_equal(one: Told, other: Told) -> None:
+def assert_equal(one: Moments, other: Moments) -> None:
     assert len(one) == len(other) > 0
-    for (first, told), (second, also_told) in zip(one, other, strict=True):
+    for (first, metrics), (second, other_metrics) in zip(one, other, strict=True):
         assert first.step == second.step
         assert same(first.tensors, second.tensors)
-        assert told == also_told
+        assert metrics == other_metrics
 
 
 @pytest.mark.parametrize("meter", [False, True])
 @pytest.mark.parametrize("objective", [labels_only(), distillation(), decoupled(warm_up=0.5)], ids=str)
 def test_they_end_in_the_same_bits(recording: Engine, objective: Objective, meter: bool) -> None:
-    taught = teacher() if objective.needs_teacher else None
-    assert_equal(run(recording, objective, taught, meter=meter), run(PLAIN, objective, taught, meter=meter))
-    steady = "progress" not in str(objective)  # its warm-up makes every step another
+    frozen = teacher() if objective.needs_teacher else None
+    assert_equal(run(recording, objective, frozen, meter=meter), run(PLAIN, objective, frozen, meter=meter))
+    steady = "progress" not in str(objective)  # with its warm-up no two steps are alike
     assert Recording.recorded == (2 if steady else 0)
 
 
@@ -123,44 +123,44 @@ def test_continuing_within_an_epoch_ends_in_the_same_bits(recording: Engine) -> 
         assert_equal(run(recording, distillation(), teacher(), state=state), whole[step:])
 
 
-def test_what_is_made_on_first_use_is_made_before_the_recording(recording: Engine) -> None:
+def test_the_first_steps_of_each_batch_size_run_before_the_recording(recording: Engine) -> None:
     run(recording, distillation(), teacher())
     assert Recording.aside_of == 3 + 3
-    assert Recording.recorded == 2  # one for each size of batch
+    assert Recording.recorded == 2  # one for each batch size
 
 
-def test_what_follows_the_course_of_training_is_not_recorded(recording: Engine) -> None:
+def test_an_objective_that_changes_over_training_is_not_recorded(recording: Engine) -> None:
     rising = Objective(terms=(*labels_only().terms, Match(name="soft", target=TeacherProbs(), weight=Ramp(0.0, 0.5))))
     assert_equal(run(recording, rising, teacher()), run(PLAIN, rising, teacher()))
     assert Recording.recorded == 0
 
 
-def test_a_stored_teacher_answers_an_epoch_ahead(recording: Engine, tmp_path: Path) -> None:
+def test_a_cached_teacher_reads_an_epoch_ahead(recording: Engine, tmp_path: Path) -> None:
     expected = run(PLAIN, distillation(), teacher())
-    for asked in (True, False):
+    for is_first_run in (True, False):
         with LogitStore(tmp_path, {"t": 0}, size=SIZE * VIEWS.count, num_classes=4, dtype=torch.float32) as store:
-            living = teacher() if asked else (lambda batch: pytest.fail("asked again"))
-            stored = CachedTeacher(living, data(), store, spot_checks=0, ahead=True)
-            assert_equal(run(recording, distillation(), stored), expected)
+            network_teacher = teacher() if is_first_run else (lambda batch: pytest.fail("run again"))
+            cached = CachedTeacher(network_teacher, data(), store, spot_checks=0, prefetch=True)
+            assert_equal(run(recording, distillation(), cached), expected)
 
 
-def test_finding_out_whether_it_can_be_recorded_moves_nothing(recording: Engine) -> None:
-    student, taught = network(), teacher()
+def test_checking_whether_it_can_be_recorded_changes_nothing(recording: Engine) -> None:
+    student, frozen = network(), teacher()
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    with DistillationForward(student, distillation(), NORMALIZATION, recording, taught) as lesson:
-        bound = lesson.bind(data(), 0)
+    with DistillationForward(student, distillation(), NORMALIZATION, recording, frozen) as forward:
+        bound = forward.bind(data(), 0)
         optimizer = Sgd(student.parameters(), momentum=0.9, nesterov=True, weight_decay=0.0)
-        steps_of(Step(lesson, bound, optimizer), data(), 0)
+        steps_of(Step(forward, bound, optimizer), data(), 0)
     assert same(before, dict(student.state_dict()))
 
 
-class AsksTheHost:
-    """A weight that must know a number in the middle of a step."""
+class ReadsTheDevice:
+    """A weight that needs a number from the device within a step."""
 
     needs_teacher = False
 
     def __call__(self, signals: Signals) -> float:
-        if Recording.is_unasked:
+        if Recording.forbids_host_sync:
             raise RuntimeError("called a synchronizing CUDA operation")
         return signals.student_logits.amax().item()
 
@@ -168,7 +168,9 @@ class AsksTheHost:
         return "max"
 
 
-def test_an_objective_that_asks_the_host_is_not_recorded(recording: Engine) -> None:
-    asks = Objective(terms=(*labels_only().terms, Match(name="soft", target=TeacherProbs(), weight=AsksTheHost())))
-    assert_equal(run(recording, asks, teacher()), run(PLAIN, asks, teacher()))
+def test_an_objective_that_reads_the_device_within_a_step_is_not_recorded(recording: Engine) -> None:
+    objective = Objective(
+        terms=(*labels_only().terms, Match(name="soft", target=TeacherProbs(), weight=ReadsTheDevice()))
+    )
+    assert_equal(run(recording, objective, teacher()), run(PLAIN, objective, teacher()))
     assert Recording.recorded == 0

@@ -1,4 +1,4 @@
-"""Checks of shapes and plain numbers. None reads a tensor's values, so none waits for an accelerator."""
+"""Checks of shapes and plain numbers. None reads a tensor's values, so none makes the host wait for the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def shape(tensor: Tensor) -> str:
-    """How an error message writes a shape.
+    """Write a shape for an error message.
 
     >>> shape(torch.zeros(2, 3))
     '[2, 3]'
@@ -27,7 +27,7 @@ def check_matrix(name: str, tensor: Tensor) -> None:
 
 
 def check_alike(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
-    """Refuse two tensors of different shapes, which would broadcast or fail far from the mistake.
+    """Refuse two tensors of different shapes, which would broadcast, or fail far from the cause.
 
     >>> check_alike("a", torch.zeros(2, 3), "b", torch.ones(2, 3))
     """
@@ -47,7 +47,7 @@ def check_pair(name: str, tensor: Tensor, other_name: str, other: Tensor) -> Non
 
 
 def check_labels(labels: Tensor, rows: Tensor | None = None) -> None:
-    """Refuse anything but class indices ``[B]``, one for each of the ``rows`` where those are given.
+    """Refuse anything but class indices ``[B]``; with ``rows``, one for each of them.
 
     >>> check_labels(torch.tensor([0, 2]), torch.zeros(2, 3))
     """
@@ -87,7 +87,7 @@ def check_positive(name: str, value: float) -> None:
 
 
 def check_features(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
-    """Refuse anything but two ``[B, ...]`` of one batch; what follows the B may differ.
+    """Refuse anything but two ``[B, ...]`` of one batch; the other dimensions may differ.
 
     >>> check_features("a", torch.zeros(2, 3), "b", torch.ones(2, 5, 4, 4))
     """

@@ -1,4 +1,4 @@
-"""Small tensor operations that several files of this floor share."""
+"""Small tensor operations that several files of this package share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _NO_DIRECTION = 1e-12
 
 
 def other_classes(classes: Tensor, num_classes: int) -> Tensor:
-    """For each class ``[B]`` the indices of all others, in order, ``[B, K - 1]``.
+    """The indices of all other classes, in order: ``[B, K - 1]`` for classes ``[B]``.
 
     >>> other_classes(torch.tensor([1, 0]), 3)
     tensor([[0, 2],
@@ -20,9 +20,9 @@ def other_classes(classes: Tensor, num_classes: int) -> Tensor:
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """Vectors (last dimension) at unit norm; one shorter than 1e-12 has no direction and stays as it is.
+    """Scale vectors (the last dimension) to unit norm; one shorter than 1e-12 stays as it is.
 
-    Dividing those by a small constant instead would make their gradient as large as that constant is small.
+    Dividing those by a small constant instead would give them a gradient as large as the constant is small.
 
     >>> unit(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
     tensor([[0.6000, 0.8000],
@@ -33,7 +33,7 @@ def unit(vectors: Tensor) -> Tensor:
 
 
 def spread(value: Tensor, like: Tensor) -> Tensor:
-    """A value of the whole batch as one value per example: each example gets it, so the mean is the value.
+    """Turn a value of the whole batch into one per example: all get the same, so that their mean is the value.
 
     >>> spread(torch.tensor(0.5), torch.zeros(3, 2))
     tensor([0.5000, 0.5000, 0.5000])

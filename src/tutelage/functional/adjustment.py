@@ -1,4 +1,4 @@
-"""Knowledge adjustment: correct a teacher's distribution where its argmax is wrong, and only there."""
+"""Knowledge adjustment: correct a teacher's distribution if its best class is wrong, and only then."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tutelage.functional.distributions import smooth_labels
 
 
 def shift_probabilities(probs: Tensor, labels: Tensor) -> Tensor:
-    """Swap the score of the label with the highest score, so that the label has the highest (PS).
+    """Swap the label's score with the highest one, so that the label has the highest (PS).
 
     Formula: ``p'(y) = p(a)``, ``p'(a) = p(y)``, ``a = argmax p``; nothing changes where ``a = y``.
 
     Shapes: ``probs`` and the result ``[B, K]``; ``labels`` ``[B]``, class indices. Swapping logits before the softmax
-    is the same. Among equal maxima ``a`` is the one that ``torch.argmax`` returns.
+    gives the same. Among equal maxima ``a`` is the one that ``torch.argmax`` returns.
 
     Errors: ``ValueError`` for other shapes, ``TypeError`` for labels that are not integers.
 
@@ -32,7 +32,7 @@ def shift_probabilities(probs: Tensor, labels: Tensor) -> Tensor:
 
 
 def smooth_wrong(probs: Tensor, labels: Tensor, smoothing: float = 0.1) -> Tensor:
-    """Replace the distributions whose argmax is wrong by smoothed labels (LS).
+    """Replace the distributions whose best class is wrong by smoothed labels (LS).
 
     Formula: ``p' = p where argmax p = y, else (1 - ε) 1[k = y] + ε / K``.
 

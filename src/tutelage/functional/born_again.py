@@ -9,12 +9,12 @@ from tutelage.functional._tensors import other_classes
 
 
 def teacher_max_weights(teacher_probs: Tensor) -> Tensor:
-    """Weigh each example of a batch by how sure its teacher is (CWTM).
+    """Weight each example of a batch by the teacher's confidence (CWTM).
 
     Formula: ``w_s = max_j p_{j,s} / Σ_u max_j p_{j,u}``; the maximum counts even where the teacher is wrong.
 
     Shapes: ``teacher_probs`` ``[B, K]``; the result ``[B]``, sum 1 over the batch. The paper sums the weighted
-    losses; where a mean over the batch is taken, the weights are to be multiplied by B.
+    losses; to take a mean over the batch instead, multiply the weights by B.
 
     Errors: ``ValueError`` for probabilities that are not ``[B, K]``.
 

@@ -1,4 +1,4 @@
-"""Distributions to learn from: softened logits, tempered probabilities, smoothed labels, virtual teachers."""
+"""Target distributions: softened logits, tempered probabilities, smoothed labels, virtual teachers."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tutelage.functional._checks import (
 
 
 def per_sample(value: float | Tensor, like: Tensor) -> Tensor:
-    """Bring a scalar, of the whole batch or of each sample, to a form that divides the rows of ``like``.
+    """Shape a scalar, of the whole batch or of each sample, so that it broadcasts over the rows of ``like``.
 
-    Formula: ``v -> v`` for one number, ``v -> v[:, None]`` for one number a sample.
+    Formula: ``v -> v`` for one number, ``v -> v[:, None]`` for one number per sample.
 
     Shapes: ``value`` a number, ``[]`` or ``[B]``; ``like`` ``[B, K]``; the result ``[]`` or ``[B, 1]`` in the dtype
     and on the device of ``like``.
@@ -31,10 +31,10 @@ def per_sample(value: float | Tensor, like: Tensor) -> Tensor:
     tensor([[1.],
             [2.]])
 
-    Source: ours; the shape rule of temperatures and weights.
+    Source: ours; the shape rule for temperatures and weights.
     """
     if not isinstance(value, Tensor):
-        return like.new_full((), value)  # a fill, not a copy from the host: it does not wait for the accelerator
+        return like.new_full((), value)  # a fill, not a copy from the host, which would have to wait for the device
     if value.dim() == 0:
         return value.to(like)
     if value.shape != like.shape[:1]:
@@ -171,7 +171,7 @@ def smooth_other_labels(
 def virtual_teacher(
     labels: Tensor, num_classes: int, correct: float = 0.99, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """A made-up teacher that is always right and equally unsure about everything else.
+    """A virtual teacher, which is always right and spreads the rest evenly over the other classes.
 
     Formula: ``p^d(k) = a if k = y else (1 - a) / (K - 1)``.
 
@@ -197,7 +197,7 @@ def official_virtual_teacher(
     temperature: float | Tensor = 20.0,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """The virtual teacher as its authors' code softens it: its probabilities taken for logits.
+    """The virtual teacher as softened in its authors' code, which takes probabilities for logits.
 
     Formula: ``softmax(p^d / τ)``, much flatter than the tempered distribution ``softmax(ln p^d / τ)``.
 

@@ -1,6 +1,6 @@
 """Distances between a target distribution and a student's logits, and entropies; one value per example.
 
-None contains the factor ``τ²`` of distillation: papers differ in it, so it is the caller's, in sight.
+None contains the factor ``τ²`` of distillation: papers differ in it, so the caller writes it, where one can see it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def cross_entropy(target_probs: Tensor, student_logits: Tensor, temperature: flo
     Formula: ``H(t, p_τ) = -Σ_k t(k) ln softmax(z / τ)(k)``.
 
     Shapes: ``target_probs`` and ``student_logits`` ``[B, K]``; ``temperature`` a number, ``[]`` or ``[B]``; the
-    result ``[B]``, in nats. The target is used as it is: it is tempered, or not, before.
+    result ``[B]``, in nats. The target is used as it is; temper it beforehand if needed.
 
     Errors: ``ValueError`` for different shapes, and those of :func:`tempered_logits`.
 
@@ -37,15 +37,15 @@ def kl_divergence(target_probs: Tensor, student_logits: Tensor, temperature: flo
     Formula: ``KL(t || p_τ) = Σ_k t(k) (ln t(k) - ln softmax(z / τ)(k))`` with ``0 ln 0 = 0``.
 
     Shapes: ``target_probs`` and ``student_logits`` ``[B, K]``; ``temperature`` a number, ``[]`` or ``[B]``; the
-    result ``[B]``, in nats. The target is used as it is: it is tempered, or not, before.
+    result ``[B]``, in nats. The target is used as it is; temper it beforehand if needed.
 
     Errors: ``ValueError`` for different shapes, and those of :func:`tempered_logits`.
 
     >>> kl_divergence(torch.tensor([[0.5, 0.5], [0.0, 1.0]]), torch.tensor([[0.0, 0.0], [0.0, 0.0]]))
     tensor([0.0000, 0.6931])
 
-    Source: Hinton, Vinyals, Dean, arXiv 1503.02531, section 2, without the entropy of the target, which has no
-    gradient in the student.
+    Source: Hinton, Vinyals, Dean, arXiv 1503.02531, section 2, minus the entropy of the target, which has no
+    gradient with respect to the student.
     """
     check_pair("target_probs", target_probs, "student_logits", student_logits)
     student_log_probs = tempered_logits(student_logits, temperature).log_softmax(-1)
@@ -58,7 +58,7 @@ def kl_divergence_element_mean(
     """The Kullback-Leibler divergence divided by the number of classes.
 
     Formula: ``KL(t || p_τ) / K``. Its mean over a batch is the mean over all ``B K`` elements, which is what
-    ``torch.nn.KLDivLoss()`` takes by default and some published weights were found with.
+    ``torch.nn.KLDivLoss()`` takes by default, and what some published weights were tuned with.
 
     Shapes: those of :func:`kl_divergence`.
 
@@ -92,7 +92,7 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def confidence_penalty(logits: Tensor) -> Tensor:
-    """Negative entropy: smallest for a uniform prediction.
+    """Negative entropy, smallest for a uniform prediction.
 
     Formula: ``-H(softmax(z)) = KL(p || uniform) - ln K``.
 

@@ -11,10 +11,10 @@ from tutelage.functional._checks import check_matrix, check_pair, check_positive
 
 
 def focal_weights(student_logits: Tensor, teacher_logits: Tensor, power: float = 1.0) -> Tensor:
-    """Weigh each sample by how far student and teacher point apart (FLSW).
+    """Weight each sample by the angle between the student's and the teacher's logits (FLSW).
 
     Formula: ``w = (1 - v·t)^γ``, ``v`` and ``t`` the logits of student and teacher at unit norm (norms below 1e-8
-    count as 1e-8); ``1 - v·t`` is held at 0 from below.
+    count as 1e-8); ``1 - v·t`` is at least 0 whatever the rounding.
 
     Shapes: both logits ``[B, K]``; ``power`` = γ >= 0; the result ``[B]``, from 0 to ``2^γ``.
 
@@ -33,7 +33,7 @@ def focal_weights(student_logits: Tensor, teacher_logits: Tensor, power: float =
 
 
 def student_max_weights(student_logits: Tensor) -> Tensor:
-    """Weigh each sample by how unsure the student is (CWSM).
+    """Weight each sample by how unsure the student is (CWSM).
 
     Formula: ``w = 1 / max_k softmax(z)(k)``.
 
@@ -57,9 +57,9 @@ def sample_temperature(
     normalize: Literal["none", "sum", "mean"] = "none",
     floor: float | None = 1.0,
 ) -> Tensor:
-    """A temperature for each sample of a batch, lower where its weight is above the batch's mean.
+    """A temperature for each sample of a batch, lower for those whose weight is above the mean.
 
-    Formula: ``τ_x = max(floor, τ_0 + β (mean_j w_j - w_x))``, ``w`` as given, or divided by its sum or by its mean.
+    Formula: ``τ_x = max(floor, τ_0 + β (mean_j w_j - w_x))``, ``w`` as passed in, or divided by its sum or mean.
 
     Shapes: ``weights`` ``[B]``, not negative; ``base`` = τ_0 > 0 and ``bias`` = β are numbers; the result
     ``[B]``. Before the floor its mean is ``base``. With "sum" the weights are of order 1/B, so ``bias`` has to
@@ -91,5 +91,5 @@ def sample_temperature(
 
 
 def _over(weights: Tensor, whole: Tensor) -> Tensor:
-    # weights that are all 0 (student and teacher agree everywhere) are all equal: the base, not NaN
+    # If all weights are 0, as student and teacher agree everywhere, the result is the base and not NaN.
     return weights / whole.clamp_min(torch.finfo(weights.dtype).tiny)

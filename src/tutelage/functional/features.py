@@ -1,6 +1,6 @@
-"""Distances between feature maps of student and teacher, each example by itself.
+"""Distances between feature maps of student and teacher, of each example by itself.
 
-Channels or maps of different sizes are matched before: by a regressor, or by pooling the larger map.
+The caller first matches numbers of channels (with a learned regressor) or sizes (by pooling the larger map).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from tutelage.functional._tensors import unit
 def fitnet_hint(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """Mean squared difference of features.
 
-    Formula: ``mean((F^S - F^T)²)`` over all that follows the batch.
+    Formula: ``mean((F^S - F^T)²)`` over all dimensions but the batch.
 
-    Shapes: both ``[B, ...]``, alike; the result ``[B]``.
+    Shapes: both ``[B, ...]``, the same; the result ``[B]``.
 
     Errors: ``ValueError`` for different shapes.
 
@@ -32,7 +32,7 @@ def fitnet_hint(student_features: Tensor, teacher_features: Tensor) -> Tensor:
 
 
 def attention_map(features: Tensor) -> Tensor:
-    """Where a layer looks: its mean squared activation at each place, at unit norm.
+    """The attention map of a layer: its mean squared activation at each position, at unit norm.
 
     Formula: ``Q = v / ||v||``, ``v(h, w) = 1/C Σ_c F(c, h, w)²``.
 
@@ -52,7 +52,7 @@ def attention_map(features: Tensor) -> Tensor:
 def attention_transfer(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     """Mean squared difference of attention maps.
 
-    Formula: ``mean((Q^S - Q^T)²)`` over the places, ``Q`` = :func:`attention_map`.
+    Formula: ``mean((Q^S - Q^T)²)`` over the positions, ``Q`` = :func:`attention_map`.
 
     Shapes: both ``[B, C, H, W]`` with the same B, H, W; the channels may differ; the result ``[B]``.
 
@@ -96,7 +96,7 @@ def neuron_selectivity_transfer(student_features: Tensor, teacher_features: Tens
 
 
 def flow_matrix(first: Tensor, second: Tensor) -> Tensor:
-    """How a network goes from one layer to another: the inner products of their channels.
+    """The flow between two layers of a network: the inner products of their channels.
 
     Formula: ``G(i, j) = 1/(H W) Σ_hw F1(i, h, w) F2(j, h, w)``.
 
@@ -116,11 +116,11 @@ def flow_matrix(first: Tensor, second: Tensor) -> Tensor:
 def flow_of_solution(
     student_first: Tensor, student_second: Tensor, teacher_first: Tensor, teacher_second: Tensor
 ) -> Tensor:
-    """Mean squared difference of the ways in which student and teacher go from one layer to another (FSP).
+    """Mean squared difference between the flow matrices of student and teacher (FSP).
 
     Formula: ``mean((G^S - G^T)²)``, ``G`` = :func:`flow_matrix`.
 
-    Shapes: four ``[B, C, H, W]``; the channels of the student's layers are those of the teacher's, H and W are the
+    Shapes: four ``[B, C, H, W]``; the student's layers have as many channels as the teacher's, H and W are the
     same within a network; the result ``[B]``.
 
     Errors: ``ValueError`` for other shapes.
@@ -141,8 +141,8 @@ def variational_information(student_mean: Tensor, teacher_features: Tensor, vari
 
     Formula: ``1/2 mean((μ - F^T)² / σ_c² + ln σ_c²)``, without the constant ``1/2 ln 2π``.
 
-    Shapes: ``student_mean`` = μ and ``teacher_features`` ``[B, C, ...]``, alike; ``variance`` = σ² ``[C]``, above 0;
-    the result ``[B]``, in nats.
+    Shapes: ``student_mean`` = μ and ``teacher_features`` ``[B, C, ...]``, the same; ``variance`` = σ² ``[C]``, above
+    0; the result ``[B]``, in nats.
 
     Errors: ``ValueError`` for other shapes.
 
@@ -162,9 +162,9 @@ def variational_information(student_mean: Tensor, teacher_features: Tensor, vari
 def activation_boundary(student_features: Tensor, teacher_features: Tensor, margin: float = 1.0) -> Tensor:
     """Squared distance of each neuron from the teacher's side of zero, with a margin (AB).
 
-    Formula: ``Σ relu(m - s)² where t > 0, relu(m + s)² elsewhere``; ``s`` and ``t`` before their activation.
+    Formula: ``Σ relu(m - s)² where t > 0, relu(m + s)² elsewhere``; ``s`` and ``t`` taken before the activation.
 
-    Shapes: both ``[B, ...]``, alike; ``margin`` = m > 0; the result ``[B]``, a sum over all neurons.
+    Shapes: both ``[B, ...]``, the same; ``margin`` = m > 0; the result ``[B]``, a sum over all neurons.
 
     Errors: ``ValueError`` for different shapes or a margin not above 0.
 
@@ -176,5 +176,5 @@ def activation_boundary(student_features: Tensor, teacher_features: Tensor, marg
     check_alike("student_features", student_features, "teacher_features", teacher_features)
     check_features("student_features", student_features, "teacher_features", teacher_features)
     check_positive("margin", margin)
-    short = torch.where(teacher_features > 0, margin - student_features, margin + student_features).relu()
-    return short.square().flatten(1).sum(1)
+    shortfall = torch.where(teacher_features > 0, margin - student_features, margin + student_features).relu()
+    return shortfall.square().flatten(1).sum(1)

@@ -1,6 +1,6 @@
-"""Distances between the logits of student and teacher beyond one Kullback-Leibler divergence.
+"""Distances between the logits of student and teacher, other than the plain Kullback-Leibler divergence.
 
-None contains the factor ``τ²``; both sides are taken at the same temperature.
+None contains the factor ``τ²``; student and teacher have the same temperature.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _kl(target_log_probs: Tensor, log_probs: Tensor) -> Tensor:
 def target_class_kl(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float | Tensor = 1.0
 ) -> Tensor:
-    """Divergence of "the label or not" (TCKD).
+    """Divergence of the binary distribution "the label or not" (TCKD).
 
     Formula: ``KL(b^T || b^S)``, ``b = (p_y, 1 - p_y)``, ``p = softmax(z / τ)``.
 
@@ -56,7 +56,8 @@ def target_class_kl(
     Source: Zhao et al., "Decoupled knowledge distillation", arXiv 2203.08679.
     """
     _check_decoupled(student_logits, teacher_logits, labels)
-    return _kl(*(_label_or_not(logits, labels, temperature) for logits in (teacher_logits, student_logits)))
+    teacher = _label_or_not(teacher_logits, labels, temperature)
+    return _kl(teacher, _label_or_not(student_logits, labels, temperature))
 
 
 def other_class_kl(
@@ -64,7 +65,7 @@ def other_class_kl(
 ) -> Tensor:
     """Divergence among the classes other than the label (NCKD).
 
-    Formula: ``KL(q^T || q^S)``, ``q`` the classes other than ``y`` of ``softmax(z / τ)``, with sum 1. Together:
+    Formula: ``KL(q^T || q^S)``, ``q`` the other classes of ``softmax(z / τ)``, normalized to sum 1. Together:
     ``KL(p^T || p^S) = TCKD + (1 - p^T_y) NCKD``.
 
     Shapes: those of :func:`target_class_kl`.
@@ -78,7 +79,8 @@ def other_class_kl(
     Source: Zhao et al., "Decoupled knowledge distillation", arXiv 2203.08679.
     """
     _check_decoupled(student_logits, teacher_logits, labels)
-    return _kl(*(_among_others(logits, labels, temperature) for logits in (teacher_logits, student_logits)))
+    teacher = _among_others(teacher_logits, labels, temperature)
+    return _kl(teacher, _among_others(student_logits, labels, temperature))
 
 
 def dkd(
@@ -89,7 +91,7 @@ def dkd(
     target_weight: float = 1.0,
     other_weight: float = 8.0,
 ) -> Tensor:
-    """Decoupled distillation: the divergence's two parts with weights of their own.
+    """Decoupled distillation: the two parts of the divergence, each with its own weight.
 
     Formula: ``α TCKD + β NCKD``, α = ``target_weight``, β = ``other_weight``; the paper multiplies it by ``τ²``.
 
@@ -108,14 +110,15 @@ def dkd(
 
 
 def _pearson_distance(one: Tensor, other: Tensor, dim: int) -> Tensor:
-    one, other = (each - each.mean(dim, keepdim=True) for each in (one, other))
+    one = one - one.mean(dim, keepdim=True)
+    other = other - other.mean(dim, keepdim=True)
     norms = torch.linalg.vector_norm(one, dim=dim) * torch.linalg.vector_norm(other, dim=dim)
     distance: Tensor = 1.0 - (one * other).sum(dim) / (norms + 1e-8)
     return distance
 
 
 def inter_class_distance(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
-    """How differently student and teacher rank the classes of each example.
+    """How far student and teacher differ in ranking the classes of each example.
 
     Formula: ``1 - pearson(p^S_i, p^T_i)`` over the classes, ``p = softmax(z / τ)``; 1e-8 is added to the product of
     the norms.
@@ -134,10 +137,10 @@ def inter_class_distance(student_logits: Tensor, teacher_logits: Tensor, tempera
 
 
 def intra_class_distance(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
-    """How differently student and teacher rank the examples of the batch within each class.
+    """How far student and teacher differ in ranking the examples of the batch for each class.
 
     Formula: ``1/K Σ_k (1 - pearson(p^S_:k, p^T_:k))`` over the batch, the same for every example; 1e-8 is added to
-    the product of the norms, so a batch of one gives 1.
+    the product of the norms, so that a batch of one gives 1.
 
     Shapes: those of :func:`inter_class_distance`; it depends on the whole batch.
 
@@ -155,7 +158,7 @@ def intra_class_distance(student_logits: Tensor, teacher_logits: Tensor, tempera
 
 
 def standardize(logits: Tensor, unbiased: bool = True) -> Tensor:
-    """Logits with mean 0 and standard deviation 1 in each row.
+    """Scale logits to mean 0 and standard deviation 1 in each row.
 
     Formula: ``(z - mean(z)) / (std(z) + 1e-7)``.
 
@@ -178,7 +181,7 @@ def standardize(logits: Tensor, unbiased: bool = True) -> Tensor:
 
 
 def batch_correlation(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
-    """How differently student and teacher relate each example to the others of the batch.
+    """How far student and teacher differ in relating each example to the rest of the batch.
 
     Formula: row i of ``(P^T P^T' - P^S P^S')²``, summed; ``P = softmax(z / τ)``, ``[B, K]``. The mean over the batch
     is the squared Frobenius norm divided by B.
@@ -198,7 +201,7 @@ def batch_correlation(student_logits: Tensor, teacher_logits: Tensor, temperatur
 
 
 def class_correlation(student_logits: Tensor, teacher_logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
-    """How differently student and teacher relate the classes over the batch.
+    """How far student and teacher differ in relating the classes to each other over the batch.
 
     Formula: ``||P^T' P^T - P^S' P^S||²_F / K``, ``P = softmax(z / τ)``, ``[B, K]``; the same for every example.
 

@@ -1,4 +1,4 @@
-"""Random numbers that are a pure function of their keys: no state, so nothing to lose at a restart."""
+"""Random numbers as a pure function of their keys: no generator, so no state that a restart could lose."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def hash_ints(*keys: int | Tensor) -> Tensor:
-    """Mix integers into one 64-bit integer that looks random.
+    """Hash integers to one 64-bit integer that looks random.
 
-    Formula: ``h = mix(h + golden + key)`` from left to right, ``mix`` the finalizer of splitmix64, modulo 2^64.
+    Formula: ``h = mix(h + golden + key)`` from left to right, ``mix`` the finalizer of splitmix64, all modulo 2^64.
 
-    Shapes: each key an ``int`` or an int64 tensor; the result is int64 of their broadcast shape.
+    Shapes: each key an ``int`` or an int64 tensor; the result int64 in their broadcast shape.
 
     >>> hash_ints(0, torch.arange(3)).tolist() == [hash_ints(0, i).item() for i in range(3)]
     True
@@ -61,7 +61,7 @@ def uniform(*keys: int | Tensor) -> Tensor:
 
 
 def permutation(length: int, *keys: int) -> Tensor:
-    """A uniformly drawn order of ``range(length)``, int64 ``[length]``.
+    """A uniformly random permutation of ``range(length)``, int64 ``[length]``.
 
     >>> sorted(permutation(5, 1, 2).tolist())
     [0, 1, 2, 3, 4]

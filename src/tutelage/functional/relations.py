@@ -1,7 +1,7 @@
-"""Distances between the relations that student and teacher see among the examples of a batch.
+"""Distances between the relations among the examples of a batch, as student and teacher see them.
 
-Each value is one example's share: its row of the matrix of relations. All depend on the whole batch.
-Features of any shape ``[B, ...]`` are taken as vectors, and those of student and teacher may differ in length.
+Each value belongs to one example: its row of the matrix of relations. All depend on the whole batch.
+Features ``[B, ...]`` are flattened to vectors; those of student and teacher may differ in length.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _vectors(student_features: Tensor, teacher_features: Tensor) -> tuple[Tensor
 
 
 def similarity_preserving(student_features: Tensor, teacher_features: Tensor) -> Tensor:
-    """Squared difference of the similarities of each example to all others (SP).
+    """Squared difference between the similarities of each example to all others (SP).
 
     Formula: ``1/B Σ_j (G^S_ij - G^T_ij)²``, ``G = Q Q'`` with rows at unit norm, ``Q`` the features.
 
@@ -35,19 +35,19 @@ def similarity_preserving(student_features: Tensor, teacher_features: Tensor) ->
 
     Source: Tung, Mori, "Similarity-preserving knowledge distillation", arXiv 1907.09682.
     """
-    student, teacher = (unit(q @ q.T) for q in _vectors(student_features, teacher_features))
-    return (student - teacher).square().mean(1)
+    student, teacher = _vectors(student_features, teacher_features)
+    return (unit(student @ student.T) - unit(teacher @ teacher.T)).square().mean(1)
 
 
 def _relative_distances(vectors: Tensor) -> Tensor:
-    # without the shortcut through inner products, which loses the digits of small distances
+    # The faster mode goes through inner products, which lose the digits of small distances.
     distances = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
     mean = distances.sum() / (distances > 0).sum().clamp_min(1)
-    return distances / torch.where(mean > 0, mean, 1.0)  # equal examples only: all distances are 0
+    return distances / torch.where(mean > 0, mean, 1.0)  # the mean is 0 if all examples are equal
 
 
 def relational_distance(student_features: Tensor, teacher_features: Tensor) -> Tensor:
-    """Difference of the distances from each example to all others (RKD-D).
+    """Difference between the distances from each example to all others (RKD-D).
 
     Formula: ``1/B Σ_j smooth_l1(ψ^S_ij - ψ^T_ij)``, ``ψ_ij = ||x_i - x_j||`` divided by the mean of the distances
     that are not 0.
@@ -61,8 +61,9 @@ def relational_distance(student_features: Tensor, teacher_features: Tensor) -> T
 
     Source: Park et al., "Relational knowledge distillation", arXiv 1904.05068, the distance-wise loss.
     """
-    student, teacher = (_relative_distances(x) for x in _vectors(student_features, teacher_features))
-    return smooth_l1_loss(student, teacher, reduction="none").mean(1)
+    student, teacher = _vectors(student_features, teacher_features)
+    distances, target = _relative_distances(student), _relative_distances(teacher)
+    return smooth_l1_loss(distances, target, reduction="none").mean(1)
 
 
 def _angles(vectors: Tensor) -> Tensor:
@@ -71,10 +72,10 @@ def _angles(vectors: Tensor) -> Tensor:
 
 
 def relational_angle(student_features: Tensor, teacher_features: Tensor) -> Tensor:
-    """Difference of the angles at each example between all pairs of others (RKD-A).
+    """Difference between the angles at each example, over all pairs of others (RKD-A).
 
     Formula: ``1/B² Σ_jk smooth_l1(c^S_ijk - c^T_ijk)``, ``c_ijk`` the cosine between ``x_j - x_i`` and
-    ``x_k - x_i``, 0 where one of them is 0. Memory grows with ``B² (B + D)``.
+    ``x_k - x_i``, 0 if one of them is 0. Memory grows with ``B² (B + D)``.
 
     Shapes: both ``[B, ...]``; the result ``[B]``, the example being the vertex.
 
@@ -86,23 +87,23 @@ def relational_angle(student_features: Tensor, teacher_features: Tensor) -> Tens
 
     Source: Park et al., "Relational knowledge distillation", arXiv 1904.05068, the angle-wise loss.
     """
-    student, teacher = (_angles(x) for x in _vectors(student_features, teacher_features))
-    return smooth_l1_loss(student, teacher, reduction="none").mean((1, 2))
+    student, teacher = _vectors(student_features, teacher_features)
+    return smooth_l1_loss(_angles(student), _angles(teacher), reduction="none").mean((1, 2))
 
 
-def _neighbour_probs(vectors: Tensor) -> Tensor:
+def _neighbor_probs(vectors: Tensor) -> Tensor:
     vectors = vectors / (torch.linalg.vector_norm(vectors, dim=1, keepdim=True) + 1e-7)
     similarity = (vectors @ vectors.T + 1) / 2
     return similarity / similarity.sum(1, keepdim=True)
 
 
 def probabilistic_transfer(student_features: Tensor, teacher_features: Tensor) -> Tensor:
-    """Divergence between the neighbourhoods of each example, as distributions over the batch (PKT).
+    """Divergence between the neighborhoods of each example, as distributions over the batch (PKT).
 
     Formula: ``1/B Σ_j t_ij ln((t_ij + 1e-7) / (s_ij + 1e-7))``, ``t`` and ``s`` = ``(cos + 1) / 2``, each row
     divided by its sum.
 
-    Shapes: both ``[B, ...]``; the result ``[B]``, in nats. The paper sums where this takes the mean over j.
+    Shapes: both ``[B, ...]``; the result ``[B]``, in nats. The paper takes the sum over j, this the mean.
 
     Errors: ``ValueError`` for features of different batches or without a second dimension.
 
@@ -113,8 +114,9 @@ def probabilistic_transfer(student_features: Tensor, teacher_features: Tensor) -
     Source: Passalis, Tefas, "Learning deep representations with probabilistic knowledge transfer", arXiv 1803.10837,
     as RepDistiller computes it.
     """
-    student, teacher = (_neighbour_probs(x) for x in _vectors(student_features, teacher_features))
-    return (teacher * ((teacher + 1e-7) / (student + 1e-7)).log()).mean(1)
+    student, teacher = _vectors(student_features, teacher_features)
+    probs, target = _neighbor_probs(student), _neighbor_probs(teacher)
+    return (target * ((target + 1e-7) / (probs + 1e-7)).log()).mean(1)
 
 
 def _gaussian_by_taylor(vectors: Tensor, gamma: float, order: int) -> Tensor:
@@ -126,7 +128,7 @@ def _gaussian_by_taylor(vectors: Tensor, gamma: float, order: int) -> Tensor:
 def correlation_congruence(
     student_features: Tensor, teacher_features: Tensor, gamma: float = 0.4, order: int = 2
 ) -> Tensor:
-    """Squared difference of the correlations of each example with all others (CC).
+    """Squared difference between the correlations of each example with all others (CC).
 
     Formula: ``1/B Σ_j (k^S_ij - k^T_ij)²``, ``k = exp(-2γ) Σ_{p=0..P} (2γ)^p / p! (x_i·x_j)^p``: a Gaussian kernel
     of vectors at unit norm, as a Taylor series of ``order`` = P.
@@ -138,23 +140,24 @@ def correlation_congruence(
     >>> correlation_congruence(torch.eye(2), 5 * torch.eye(2))
     tensor([0., 0.])
 
-    Source: Peng et al., "Correlation congruence for knowledge distillation", arXiv 1904.01802; γ and P of
+    Source: Peng et al., "Correlation congruence for knowledge distillation", arXiv 1904.01802; γ and P from
     public re-implementations.
     """
     check_positive("gamma", gamma)
     if order < 1:
         raise ValueError(f"order must be at least 1, got {order}")
-    student, teacher = (_gaussian_by_taylor(x, gamma, order) for x in _vectors(student_features, teacher_features))
-    return (student - teacher).square().mean(1)
+    student, teacher = _vectors(student_features, teacher_features)
+    difference = _gaussian_by_taylor(student, gamma, order) - _gaussian_by_taylor(teacher, gamma, order)
+    return difference.square().mean(1)
 
 
 def official_correlation_congruence(student_features: Tensor, teacher_features: Tensor) -> Tensor:
-    """Product of the errors of each example and the next one, as the authors' code computes CC.
+    """The product of the errors of each example and the next one: CC as in the authors' code.
 
     Formula: ``B/(B-1) Σ_d |D_i| |D_{i+1}|``, ``D = f^S - f^T``; 0 for the last example. The mean over the batch is
-    the mean over its B - 1 pairs of neighbours, so the order of the batch matters.
+    the mean over its B - 1 pairs of neighbors, so the order of the batch matters.
 
-    Shapes: both ``[B, ...]``, alike; the result ``[B]``.
+    Shapes: both ``[B, ...]``, the same; the result ``[B]``.
 
     Errors: ``ValueError`` for different shapes.
 

@@ -1,4 +1,4 @@
-"""Tolerant teachers: the score difference, and the label score that each regulariser leads to at its optimum."""
+"""Tolerant teachers: the score difference, and the label score at the optimum of each regularizer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tutelage.functional._checks import check_between, check_classes, check_matr
 
 
 def score_difference(logits: Tensor, k: int = 5) -> Tensor:
-    """How far the highest score stands above the mean of the next ``k - 1``.
+    """The highest score minus the mean of the next ``k - 1``.
 
     Formula: ``D_K(f) = f_{a1} - 1/(K-1) Σ_{j=2..K} f_{aj}``, ``f = softmax(z)``, ``a_j`` the class of the j-th
-    largest score of this very prediction (not the label). The gradient goes through the scores, not the order.
+    largest score of the prediction itself (not the label). The gradient passes through the scores, not the order.
 
     Shapes: ``logits`` ``[B, C]``; ``k`` from 2 to C; the result ``[B]``, from 0 to 1.
 
@@ -34,14 +34,14 @@ def score_difference(logits: Tensor, k: int = 5) -> Tensor:
 
 
 def score_difference_by_share(logits: Tensor, share: float, max_k: int | None = None) -> Tensor:
-    """How far the highest score stands above the mean of those that come near it, however many these are.
+    """The highest score minus the mean of those near it, however many these are.
 
     Formula: ``f_{a1} - mean {f_{aj} : j >= 2, f_{aj} > s f_{a1}}``, ``f = softmax(z)``, ``a_j`` the class of the j-th
-    largest score, s = ``share``. The second highest always counts, those beyond the ``max_k`` highest never do.
-    The gradient goes through the scores, not through the choice.
+    largest score, s = ``share``. The second highest always counts, those after the ``max_k`` highest never do.
+    The gradient passes through the scores, not through the selection.
 
     Shapes: ``logits`` ``[B, C]``, C >= 2; ``share`` in ``(0, 1]``, at 1 only the second highest counts; ``max_k`` at
-    least 2, a bound above C binds nothing; the result ``[B]``, from 0 to 1.
+    least 2, without effect above C; the result ``[B]``, from 0 to 1.
 
     Errors: ``ValueError`` for logits that are not ``[B, C]`` with C >= 2, and a ``share`` or ``max_k`` out of range.
 
@@ -75,15 +75,15 @@ def primary_for_tolerance(eta: float, k: int) -> float:
 
     Formula: ``u(η) = clip((K-1)(1-η) / (K η), 1/K, 1)``, the optimum of ``-(1-η) ln f_y + η D_K``.
 
-    Units: ``eta``, the weight of the score difference, in ``[0, 1)``; a score in ``[1/k, 1]`` comes back. At
-    and below ``(K-1)/(2K-1)`` the term changes nothing; from ``(K-1)/K`` on, all ``k`` scores are equal.
+    Units: ``eta``, the weight of the score difference, in ``[0, 1)``; returns a score in ``[1/k, 1]``. Up to
+    ``(K-1)/(2K-1)`` the term changes nothing; from ``(K-1)/K`` on, all ``k`` scores are equal.
 
     Errors: ``ValueError`` for ``eta`` outside ``[0, 1)`` (at 1 nothing depends on the label) or ``k < 2``.
 
     >>> round(primary_for_tolerance(4 / 7, k=5), 6)
     0.6
 
-    Source: derived from eq. 3 of Yang, Xie, Qiao, Yuille, arXiv 1805.05551 v1; the paper leaves u implicit.
+    Source: derived from eq. 3 of Yang, Xie, Qiao, Yuille, arXiv 1805.05551 v1; the paper does not write u out.
     """
     _check_k(k)
     if not 0.0 <= eta < 1.0:
@@ -94,11 +94,11 @@ def primary_for_tolerance(eta: float, k: int) -> float:
 
 
 def tolerance_for_primary(primary: float, k: int) -> float:
-    """The weight of the score difference that leads to a wanted label score.
+    """The weight of the score difference that leads to a chosen label score.
 
     Formula: ``η(p) = (K-1) / (K-1 + K p)``, the inverse of :func:`primary_for_tolerance` on ``[1/K, 1]``.
 
-    Units: ``primary``, a score in ``[1/k, 1]``; the weight of the first version of the paper comes back (its second
+    Units: ``primary``, a score in ``[1/k, 1]``; returns the weight of the first version of the paper (the second
     version calls ``1 - η`` what the first calls ``η``).
 
     Errors: ``ValueError`` for ``primary`` outside ``[1/k, 1]`` or ``k < 2``.
@@ -114,11 +114,11 @@ def tolerance_for_primary(primary: float, k: int) -> float:
 
 
 def next_primary(primary: float, teacher_weight: float) -> float:
-    """The label score of a pupil at its optimum, from that of its teacher.
+    """The label score of a student at its optimum, from that of its teacher.
 
     Formula: ``p' = 1 - λ (1 - p)``: the optimum of ``(1-λ) H(e_y, f) + λ KL(f^T || f)`` is ``(1-λ) e_y + λ f^T``.
 
-    Units: ``primary`` p and ``teacher_weight`` λ in ``[0, 1]``; a score comes back.
+    Units: ``primary`` p and ``teacher_weight`` λ in ``[0, 1]``; returns a score.
 
     Errors: ``ValueError`` for either outside ``[0, 1]``.
 
@@ -133,11 +133,11 @@ def next_primary(primary: float, teacher_weight: float) -> float:
 
 
 def smoothing_for_primary(primary: float, num_classes: int) -> float:
-    """The label smoothing (``ε/K`` form) whose target gives the label a wanted score.
+    """The label smoothing (``ε/K`` form) whose target gives the label a chosen score.
 
     Formula: ``ε = (1 - p) / (1 - 1/K)``, from ``p = 1 - ε + ε/K``.
 
-    Units: ``primary`` p, a score in ``[1/K, 1]``; a smoothing in ``[0, 1]`` comes back.
+    Units: ``primary`` p, a score in ``[1/K, 1]``; returns a smoothing in ``[0, 1]``.
 
     Errors: ``ValueError`` for ``primary`` outside ``[1/K, 1]`` or fewer than two classes.
 
@@ -152,7 +152,7 @@ def smoothing_for_primary(primary: float, num_classes: int) -> float:
 
 
 def penalty_for_primary(primary: float, num_classes: int) -> float:
-    """The weight of the confidence penalty that leads to a wanted label score.
+    """The weight of the confidence penalty that leads to a chosen label score.
 
     Formula: ``β(p) = 1 / (p ln(p (K-1) / (1-p)))``, from the optimum of ``H(e_y, f) - β H(f)``; ``β(1) = 0``.
 
@@ -178,9 +178,9 @@ def _inverse_penalty(primary: float, num_classes: int) -> float:
 def primary_for_penalty(beta: float, num_classes: int) -> float:
     """The label score at the optimum of cross-entropy with a confidence penalty.
 
-    Formula: the inverse of :func:`penalty_for_primary`, found by bisection to the last bit.
+    Formula: the inverse of :func:`penalty_for_primary`, computed by bisection to the last bit.
 
-    Units: ``beta`` >= 0; a score in ``[1/K, 1]`` comes back.
+    Units: ``beta`` >= 0; returns a score in ``[1/K, 1]``.
 
     Errors: ``ValueError`` for a ``beta`` that is negative or not finite, or fewer than two classes.
 

@@ -1,4 +1,4 @@
-"""One file a paper: each public function that returns an ``Objective`` is a method."""
+"""One file per paper: each public function that returns an ``Objective`` is a method."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tutelage.serialization import functions_returning
 
 
 def factories() -> dict[str, Callable[..., Objective]]:
-    """Every method by name, found by walking this package; there is no registry.
+    """Every method by name, collected by walking this package; there is no registry.
 
     >>> str(factories()["label_smoothing"](smoothing=0.2))
     'H(labels smoothed by 0.2, student)'
@@ -21,12 +21,12 @@ def factories() -> dict[str, Callable[..., Objective]]:
 
 
 def make(request: str, **defaults: Any) -> Objective:
-    """Call a method as written on a command line: ``name`` or ``name:argument=value,argument=value``.
+    """Call a method as written on the command line: ``name`` or ``name:argument=value,argument=value``.
 
-    ``defaults`` are passed to arguments of theirs that the method has and the request does not name.
+    ``defaults`` are passed for those arguments that the method has and the request does not set.
 
-    Errors: ``ValueError`` for a method or argument that does not exist, with the nearest names, and for a value of
-    another type than the argument's default.
+    Errors: ``ValueError`` for a method or argument that does not exist, with the nearest names, and for a value whose
+    type is not that of the argument's default.
 
     >>> print(make("distillation:teacher_weight=0.5,temperature=2"))
     0.5 H(labels, student) + 0.5 2^2 KL(teacher@2 ‖ student@2)
@@ -39,22 +39,22 @@ def make(request: str, **defaults: Any) -> Objective:
     ...
     ValueError: unknown argument of distillation 'temprature': did you mean temperature or temperature_power?
     """
-    name, _, told = request.partition(":")
+    name, _, settings = request.partition(":")
     known = factories()
     if name not in known:
         raise unknown("method", name, known)
     parameters = inspect.signature(known[name]).parameters
-    given = {argument: value for argument, value in defaults.items() if argument in parameters}
-    for part in told.split(",") if told else ():
-        argument, equals, text = (word.strip() for word in part.partition("="))
+    arguments = {argument: value for argument, value in defaults.items() if argument in parameters}
+    for part in settings.split(",") if settings else ():
+        argument, equals, text = map(str.strip, part.partition("="))
         if argument not in parameters or not equals:
             raise unknown(f"argument of {name}", argument, parameters)
-        given[argument] = _value(f"{name}:{argument}", text, parameters[argument].default)
-    return known[name](**given)
+        arguments[argument] = _value(f"{name}:{argument}", text, parameters[argument].default)
+    return known[name](**arguments)
 
 
 def _value(where: str, text: str, default: object) -> object:
-    """A value typed on a command line, of the default's type; several names are joined by ``+``."""
+    """Read a value from the command line as the type of the default; several names are joined by ``+``."""
     try:
         match default:
             case bool():

@@ -14,7 +14,7 @@ from tutelage.objective import Labels, Match, Objective, Signals, Target, Teache
 
 @dataclass(frozen=True, slots=True)
 class TeacherConfidence:
-    """The teacher's largest score, normalised over the batch to a mean of 1.
+    """A weight for each sample: the teacher's largest score, scaled to a mean of 1 over the batch.
 
     Formula: ``w_s = B max_k p_s,k / sum_u max_k p_u,k``; the batch mean of ``w_s l_s`` is the paper's weighted sum.
 
@@ -29,13 +29,13 @@ class TeacherConfidence:
         return functional.teacher_max_weights(probs) * len(probs)
 
     def formula(self) -> str:
-        """How it reads in a formula."""
+        """The scalar as written in a formula."""
         return "B·max(teacher)/Σ max(teacher)"
 
 
 @dataclass(frozen=True, slots=True)
 class Permuted:
-    """A target whose best class stays in place while all its other entries are shuffled, anew for each view.
+    """A target whose best class stays in place while the other entries are shuffled, anew for each sample and epoch.
 
     Source: arXiv 1805.04770, section 3.2 (DKPP); a permutation of its own for each sample and epoch is our reading.
     """
@@ -44,26 +44,26 @@ class Permuted:
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether the inner target asks a teacher."""
+        """Whether the inner target needs a teacher."""
         return self.of.needs_teacher
 
     def __call__(self, signals: Signals, temperature: float | Tensor) -> Tensor:
         """The distribution ``[B, K]``."""
         probs = self.of(signals, temperature)
         if signals.keys is None:
-            raise ValueError("permuting draws random numbers: the signals need keys, one for each sample")
+            raise ValueError("permuting draws random numbers: the signals need keys, one per sample")
         classes = torch.arange(probs.shape[1], device=probs.device)
         return functional.permute_dark_knowledge(probs, functional.uniform(signals.keys[:, None], classes))
 
     def formula(self, temperature: str) -> str:
-        """How it reads in a formula."""
+        """The target as written in a formula."""
         return f"permuted({self.of.formula(temperature)})"
 
 
 def born_again() -> Objective:
-    """BAN: a student of the same architecture learns from the teacher's unsoftened output alone, no label.
+    """BAN: the teacher's output alone, without temperature or labels; meant for a student of the same architecture.
 
-    Formula: ``KL(p^T || p)``, the paper's ``H(p^T, p)`` less a constant.
+    Formula: ``KL(p^T || p)``, the paper's ``H(p^T, p)`` minus a constant.
 
     >>> print(born_again())
     KL(teacher ‖ student)
@@ -74,14 +74,14 @@ def born_again() -> Objective:
 
 
 def born_again_labels(*, teacher_weight: float = 0.5) -> Objective:
-    """BAN+L: labels and teacher.
+    """BAN+L: the labels and the teacher's output.
 
     Formula: ``(1 - w) H(e_y, p) + w KL(p^T || p)``; the equal weights are D(1.0, 0.5) of arXiv 1805.05551.
 
     >>> print(born_again_labels())
     0.5 H(labels, student) + 0.5 KL(teacher ‖ student)
 
-    Source: arXiv 1805.04770, section 3; the weight is not in the paper's text.
+    Source: arXiv 1805.04770, section 3; the paper's text does not give the weight.
     """
     return distillation(teacher_weight=teacher_weight, temperature=1.0)
 
@@ -101,7 +101,7 @@ def confidence_weighted() -> Objective:
 
 
 def permuted_dark_knowledge() -> Objective:
-    """DKPP: the teacher's output with all but its best class shuffled, no label.
+    """DKPP: the teacher's output with all classes but the best shuffled, without labels.
 
     Formula: ``KL(perm(p^T) || p)``.
 

@@ -7,11 +7,11 @@ from tutelage.objective import ConfidencePenalty, Objective
 
 
 def confidence_penalty(*, penalty_weight: float = 0.1, threshold: float | None = None) -> Objective:
-    """Cross-entropy less the entropy of the output; with a ``threshold`` in nats, only entropies below it count.
+    """Cross-entropy minus the entropy of the output; with a ``threshold`` in nats, only entropies below it count.
 
     Formula: ``H(e_y, p) - b H(p)``, or ``H(e_y, p) + b max(0, G - H(p))``.
 
-    ``functional.penalty_for_primary(p, K)`` gives the weight whose optimum has the label score ``p``.
+    ``functional.penalty_for_primary(p, K)`` gives the weight that leads to the label score ``p``.
 
     >>> print(confidence_penalty())
     H(labels, student) - 0.1 H(student)

@@ -1,7 +1,7 @@
 """Peng et al.: Correlation Congruence for Knowledge Distillation (arXiv 1904.01802, ICCV 2019).
 
-Paper and authors' code differ: the paper compares the correlations among the examples of a batch, the code multiplies
-the errors of neighbours.
+Paper and authors' code differ: the paper compares correlations among the examples of a batch, the code multiplies
+the errors of neighboring examples.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tutelage.objective import (
     Layers,
     Objective,
     beside_labels,
+    distance_name,
     layer_pairs,
     number,
 )
@@ -25,7 +26,7 @@ from tutelage.objective import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaussianCorrelation:
-    """:func:`tutelage.functional.correlation_congruence` with these values.
+    """:func:`tutelage.functional.correlation_congruence` with its parameters set.
 
     >>> import torch
     >>> GaussianCorrelation(gamma=0.4)(torch.eye(2), torch.eye(2))
@@ -36,7 +37,7 @@ class GaussianCorrelation:
     order: int = 2
 
     def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """The distance of each example's correlations, ``[B]``."""
+        """The distance between the correlations of each example, ``[B]``."""
         return functional.correlation_congruence(student, teacher, self.gamma, self.order)
 
     def __str__(self) -> str:
@@ -45,9 +46,9 @@ class GaussianCorrelation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """A distance between learned linear embeddings of both features; the teacher's features see no gradient.
+    """A distance between learned linear embeddings of both features; no gradient reaches the teacher's features.
 
-    Source: the authors' code for arXiv 1904.01802, in RepDistiller: a linear layer for each, 128 wide.
+    Source: the authors' code for arXiv 1904.01802, in RepDistiller: a linear layer for each, 128 outputs.
     """
 
     distance: FeatureDistance
@@ -58,11 +59,11 @@ class Embedded:
             raise ValueError(f"an embedding has a size of at least 1, not {self.size}")
 
     def build(self, student: Tensor, teacher: Tensor) -> nn.Module:
-        """Make it for features of these shapes."""
+        """Make the distance for features of these shapes."""
         return _Embedded(student, teacher, self)
 
     def __str__(self) -> str:
-        return f"{getattr(self.distance, '__name__', self.distance)}[embedded in {self.size}]"
+        return f"{distance_name(self.distance)}[embedded in {self.size}]"
 
 
 class _Embedded(nn.Module):
@@ -79,15 +80,15 @@ class _Embedded(nn.Module):
 def correlation_congruence(
     *, weight: float = 100.0, gamma: float = 0.4, order: int = 2, layers: Layers = ("flatten",)
 ) -> Objective:
-    """CC: labels, and how examples of a batch correlate.
+    """CC: labels, and the correlations among the examples of a batch.
 
     Formula: ``H(e_y, p) + w mean_ij (k^S_ij - k^T_ij)^2``, ``k = exp(-2 g) sum_{p=0..P} (2 g)^p / p! (x_i . x_j)^p``:
-    a Gaussian kernel of features at unit norm as a Taylor series, ``g = gamma``, ``P = order``. Shapes may differ.
+    a Gaussian kernel of features at unit norm, as a Taylor series, ``g = gamma``, ``P = order``. Shapes may differ.
 
     >>> print(correlation_congruence())
     H(labels, student) + 100 correlation_congruence[gamma 0.4, order 2](flatten)
 
-    Source: arXiv 1904.01802; all values are those of the Knowledge-Distillation-Zoo code, a re-implementation.
+    Source: arXiv 1904.01802; all values from the Knowledge-Distillation-Zoo code, a re-implementation.
     """
     distance = GaussianCorrelation(gamma=gamma, order=order)
     correlation = FeatureMatch(
@@ -99,10 +100,10 @@ def correlation_congruence(
 def correlation_congruence_official(
     *, weight: float = 0.02, embedding: int = 128, layers: Layers = ("flatten",)
 ) -> Objective:
-    """CC as the authors' code has it: labels, and errors that do not go together with those of the next example.
+    """CC as in the authors' code: labels, and the product of the errors of neighboring examples.
 
     Formula: ``H(e_y, p) + w mean_i sum_d |D_i| |D_{i+1}|``, ``D = e^S(F^S) - e^T(F^T)``, both learned linear
-    embeddings of the same size, trained with the student and no part of it. The order of the batch matters.
+    embeddings of the same size, trained beside the student. The order of the batch matters.
 
     >>> print(correlation_congruence_official())
     H(labels, student) + 0.02 official_correlation_congruence[embedded in 128](flatten)

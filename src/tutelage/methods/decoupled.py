@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 
 from tutelage import functional
-from tutelage.objective import Constant, Objective, Ramp, Scalar, Signals, beside_labels, number
+from tutelage.objective import Constant, LogitTerm, Objective, Ramp, Scalar, Signals, beside_labels, number, times
 
 WARM_UP = 20 / 240
 """The first 20 of the 240 epochs of the authors' schedule for CIFAR-100, as a share of training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decoupled:
-    """The divergence from the teacher in two parts, each with a weight: the label or not, and the other classes.
+class Decoupled(LogitTerm):
+    """The divergence from the teacher in two weighted parts: the label or not, and the other classes.
 
-    Formula: ``weight * T^2 (target_weight TCKD + other_weight NCKD)``. It works on logits, not on a target: what
-    adjusts targets does not apply.
+    Formula: ``weight * T^2 (target_weight TCKD + other_weight NCKD)``. It works on logits and has
+    no target, so nothing that adjusts targets applies.
 
     >>> Decoupled(other_weight=2.0).formula()
     '4^2 (TCKD + 2 NCKD)(teacher@4 ‖ student@4)'
@@ -35,9 +35,9 @@ class Decoupled:
     needs_teacher = True
 
     def __post_init__(self) -> None:
-        for field in ("temperature", "weight"):
-            if not isinstance(getattr(self, field), Scalar):
-                raise TypeError(f"{field} of {self.name!r} must be a Scalar, not {getattr(self, field)!r}")
+        for part in ("temperature", "weight"):
+            if not isinstance(getattr(self, part), Scalar):
+                raise TypeError(f"{part} of {self.name!r} must be a Scalar, not {getattr(self, part)!r}")
 
     def __call__(self, signals: Signals) -> Tensor:
         """The weighted divergence of each example, ``[B]``."""
@@ -51,15 +51,14 @@ class Decoupled:
 
     def formula(self) -> str:
         """The term as a formula."""
-        target, other = (
-            "" if weight == 1.0 else f"{number(weight)} " for weight in (self.target_weight, self.other_weight)
-        )
+        target = times(number(self.target_weight), "TCKD")
+        other = times(number(self.other_weight), "NCKD")
         temperature, weight = self.temperature.formula(), self.weight.formula()
         fixed = isinstance(self.temperature, Constant)
-        shown = temperature if fixed else "τ"
-        mark, power = ("", "") if shown == "1" else (f"@{shown}", f"{shown}^2 ")
-        text = f"{power}({target}TCKD + {other}NCKD)(teacher{mark} ‖ student{mark})"
-        text = text if weight == "1" else f"{weight} {text}"
+        symbol = temperature if fixed else "τ"
+        mark, power = ("", "") if symbol == "1" else (f"@{symbol}", f"{symbol}^2 ")
+        text = f"{power}({target} + {other})(teacher{mark} ‖ student{mark})"
+        text = times(weight, text)
         return text if fixed else f"{text} with τ = {temperature}"
 
 
@@ -71,20 +70,20 @@ def decoupled(
     temperature: float = 4.0,
     warm_up: float = WARM_UP,
 ) -> Objective:
-    """DKD: labels, and the two parts of the divergence from the teacher, which fade in over a warm-up.
+    """DKD: labels, and the two parts of the divergence from the teacher, with a warm-up.
 
     Formula: ``h H(e_y, p) + r T^2 (a TCKD + b NCKD)``; ``TCKD`` is the divergence of "the label or not", ``NCKD``
-    that among the other classes, ``a = target_weight``, ``b = other_weight`` and ``r`` rises linearly from 0 to 1
-    over the first ``warm_up`` of training. The authors' code counts its warm-up in epochs, 20 of 240 (its weight is
-    ``epoch / 20``, from 1 / 20 in the first epoch); as a share of training it keeps its place in runs of another
-    length. 0 is no warm-up.
+    that among the other classes, ``a = target_weight``, ``b = other_weight``, and ``r`` rises linearly from 0 to 1
+    over the share ``warm_up`` of training (0 for none). The authors' code counts the warm-up in epochs, 20 of 240
+    (its weight is ``epoch / 20``, from 1 / 20 in the first epoch); a share of training also suits runs of another
+    length.
 
     >>> print(decoupled(warm_up=0.0))
     H(labels, student) + 4^2 (TCKD + 8 NCKD)(teacher@4 ‖ student@4)
     >>> print(decoupled(other_weight=2.0).terms[1].formula())
     (0 to 1 over progress 0 to 0.083333) 4^2 (TCKD + 2 NCKD)(teacher@4 ‖ student@4)
 
-    Source: arXiv 2203.08679; all values from its code, mdistiller, for resnet32x4 to resnet8x4 on CIFAR-100.
+    Source: arXiv 2203.08679; all values from the authors' code, mdistiller, for resnet32x4 to resnet8x4 on CIFAR-100.
     """
     term = Decoupled(
         target_weight=target_weight,
@@ -96,7 +95,7 @@ def decoupled(
 
 
 def warming_up(warm_up: float, to: float = 1.0) -> Scalar:
-    """A weight that rises from 0 over the first ``warm_up`` of training; one number where that is 0.
+    """A weight that rises from 0 over the share ``warm_up`` of training; a constant if that is 0.
 
     >>> warming_up(0.0, to=9.0)
     Constant(value=9.0)

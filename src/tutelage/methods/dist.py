@@ -33,7 +33,7 @@ def intra_class(target_probs: Tensor, student_logits: Tensor, temperature: float
 def dist(
     *, hard_weight: float = 1.0, inter_weight: float = 2.0, intra_weight: float = 2.0, temperature: float = 4.0
 ) -> Objective:
-    """DIST: labels, and how student and teacher rank classes and examples instead of what scores they give them.
+    """DIST: labels, and the correlation with the teacher's scores, over classes and over examples.
 
     Formula: ``h H(e_y, p) + T^2 (b L_inter + c L_intra)``; ``L_inter = mean_i (1 - pearson(p_i:, p^T_i:))`` over the
     classes of each example, ``L_intra = mean_k (1 - pearson(p_:k, p^T_:k))`` over the batch of each class, both at
@@ -42,7 +42,7 @@ def dist(
     >>> print(dist())
     H(labels, student) + 2 4^2 inter_class(teacher@4, student@4) + 2 4^2 intra_class(teacher@4, student@4)
 
-    Source: arXiv 2205.10536; T^2, and 2, 2 with T = 4 on CIFAR-100 (T = 1 on ImageNet), from its classification code.
+    Source: arXiv 2205.10536; T^2, and 2, 2 with T = 4 on CIFAR-100 (T = 1 on ImageNet), from the authors' code.
     """
     target, tempered = TeacherProbs(), Constant(temperature)
     inter = Match(

@@ -7,17 +7,17 @@ from tutelage.objective import Connected, Constant, FeatureMatch, Layers, Object
 
 
 def fitnets(*, weight: float = 100.0, layers: Layers = ("stage2",)) -> Objective:
-    """FitNets: labels, and a hint: the student's layer predicts the teacher's through a learned regressor.
+    """FitNets: labels, and a hint: a layer of the student predicts one of the teacher through a learned regressor.
 
-    Formula: ``H(e_y, p) + w mean((r(F^S) - F^T)^2)``; ``r`` is a convolution, batch normalisation and ReLU that bring
-    the student's map to the teacher's shape (``tutelage.objective.Connected``). It is trained with the student and no
-    part of it.
+    Formula: ``H(e_y, p) + w mean((r(F^S) - F^T)^2)``; ``r`` is a convolution, batch normalization and ReLU that turn
+    the student's map into one of the teacher's shape (``tutelage.objective.Connected``). It is trained beside the
+    student and is no part of it.
 
     >>> print(fitnets())
     H(labels, student) + 100 connected fitnet_hint(stage2)
 
     Source: arXiv 1412.6550, the hint loss (there half the sum, as a stage of training before distillation); one
-    stage, the mean, weight, regressor and layer as in the RepDistiller code.
+    stage, the mean, weight, regressor and layer from the RepDistiller code.
     """
     distance = Connected(distance=functional.fitnet_hint, relu=True, always=True)
     hint = FeatureMatch(

@@ -7,7 +7,7 @@ from tutelage.objective import Constant, Labels, Match, Objective, TeacherProbs,
 
 
 def labels_only() -> Objective:
-    """Plain training on the labels: what every other method is compared with.
+    """Plain training on the labels, the baseline of every other method.
 
     Formula: ``H(e_y, p)``.
 
@@ -26,10 +26,10 @@ def distillation(
     temperature: float = 4.0,
     temperature_power: float = 2.0,
 ) -> Objective:
-    """Knowledge distillation: labels, and the teacher's softened prediction.
+    """Knowledge distillation: the labels and the teacher's softened prediction.
 
-    Formula: ``(1 - w) H(e_y, p) + w T^2 KL(p^T_T || p_T)``; ``hard_weight`` replaces ``1 - w``, 0 leaves the labels
-    out. The defaults are those of the CRD benchmark (T = 4, 0.1 and 0.9).
+    Formula: ``(1 - w) H(e_y, p) + w T^2 KL(p^T_T || p_T)``; ``hard_weight`` replaces ``1 - w``; at 0 the labels are
+    left out. The defaults are those of the CRD benchmark (T = 4, 0.1 and 0.9).
 
     >>> print(distillation())
     0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4)

@@ -7,12 +7,12 @@ from tutelage.objective import Labels, Match, Objective
 
 
 def label_smoothing(*, smoothing: float = 0.1, others_only: bool = False) -> Objective:
-    """Cross-entropy against smoothed labels; ``others_only`` takes the form of the Tf-KD code.
+    """Cross-entropy with smoothed labels; ``others_only`` selects the form of the Tf-KD code.
 
     Formula: ``H(q', p)``, ``q' = (1 - e) 1[k = y] + e / K`` (torch's form), or ``1 - e`` on the label and
     ``e / (K - 1)`` off it.
 
-    ``functional.smoothing_for_primary(p, K)`` gives the smoothing whose optimum has the label score ``p``.
+    ``functional.smoothing_for_primary(p, K)`` gives the smoothing that leads to the label score ``p``.
 
     >>> print(label_smoothing())
     H(labels smoothed by 0.1, student)

@@ -1,14 +1,24 @@
-"""Jin, Wang, Lin: Multi-level Logit Distillation (CVPR 2023), by its plain formulas."""
+"""Jin, Wang, Lin: Multi-level Logit Distillation (CVPR 2023), in its plain formulas."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from tutelage import functional
-from tutelage.objective import Constant, Match, Objective, Signals, TeacherProbs, beside_labels, number
+from tutelage.objective import (
+    Constant,
+    Match,
+    Objective,
+    Signals,
+    TeacherProbs,
+    TermWrapper,
+    beside_labels,
+    number,
+)
 
 
 def batch_relations(target_probs: Tensor, student_logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
@@ -33,24 +43,24 @@ def class_relations(target_probs: Tensor, student_logits: Tensor, temperature: f
 
 @dataclass(frozen=True, slots=True)
 class _OneOf:
-    """One of the temperatures of a sum; in a formula it stands for all of them."""
+    """One temperature of a sum; in a formula it is written as all of them."""
 
     value: float
-    among: tuple[float, ...]
+    all_values: tuple[float, ...]
     needs_teacher = False
 
     def __call__(self, signals: Signals) -> float:
         return self.value
 
     def formula(self) -> str:
-        return ", ".join(number(value) for value in self.among)
+        return ", ".join(number(value) for value in self.all_values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OverTemperatures:
+class OverTemperatures(TermWrapper):
     """A matching term, summed over temperatures.
 
-    Errors: ``ValueError`` for no temperature, or a term with one of its own, which would not be used.
+    Errors: ``ValueError`` without temperatures, or for a term with one of its own, which would have no effect.
 
     >>> instance = Match(name="instance", target=TeacherProbs())
     >>> OverTemperatures(of=instance, temperatures=(2.0, 4.0)).formula()
@@ -71,18 +81,8 @@ class OverTemperatures:
         if not self.temperatures:
             raise ValueError(f"{self.of.name!r} needs at least one temperature")
 
-    @property
-    def name(self) -> str:
-        """The name of the term within."""
-        return self.of.name
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether the term within asks a teacher."""
-        return self.of.needs_teacher
-
-    def __call__(self, signals: Signals) -> Tensor:
-        """The sum for each example, ``[B]``."""
+    def apply(self, signals: Signals, inner: Callable[[Signals], Tensor]) -> Tensor:
+        """The sum for each example, ``[B]``; a Match builds nothing, so ``inner`` is the term itself."""
         return torch.stack([self._at(value)(signals) for value in self.temperatures]).sum(0)
 
     def formula(self) -> str:
@@ -99,18 +99,18 @@ def multi_level(
     teacher_weight: float = 0.9,
     temperatures: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0, 6.0),
 ) -> Objective:
-    """MLKD: labels, and the teacher's scores, relations between examples and relations between classes.
+    """MLKD: labels, the teacher's scores, and its relations between examples and between classes.
 
     Formula: ``h H(e_y, p) + w sum_T (T^2 KL(P^T || P) + |P^T P^T' - P P'|^2 / B + |P^T' P^T - P' P|^2 / K)``,
-    ``P`` and ``P^T`` the ``[B, K]`` scores of student and teacher at temperature T, ``'`` the transpose. Each image
-    is seen in one view; the paper trains on a weak and a strong one. There is no confidence mask.
+    ``P`` and ``P^T`` the ``[B, K]`` scores of student and teacher at temperature T, ``'`` the transpose. There is
+    one view of each image, where the paper has a weak and a strong one, and no confidence mask.
 
     >>> print(multi_level(temperatures=(2.0, 4.0)).terms[1].formula())
     Σ 0.9 τ^2 KL(teacher@τ ‖ student@τ) with τ = 2, 4
     >>> print(multi_level().terms[2].formula())
     Σ 0.9 batch_relations(teacher@τ, student@τ) with τ = 2, 3, 4, 5, 6
 
-    Source: Jin, Wang, Lin, CVPR 2023; weights and temperatures from its code, whose masks and views differ.
+    Source: Jin, Wang, Lin, CVPR 2023; weights and temperatures from the authors' code, whose masks and views differ.
     """
     instance = Match(name="instance", target=TeacherProbs(), weight=Constant(teacher_weight))
     batch = replace(instance, name="batch", temperature_power=0.0, distance=batch_relations)

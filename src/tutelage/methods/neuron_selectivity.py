@@ -7,7 +7,7 @@ from tutelage.objective import Constant, FeatureMatch, Layers, Objective, beside
 
 
 def neuron_selectivity(*, weight: float = 50.0, layers: Layers = ("stage1", "stage2", "stage3")) -> Objective:
-    """NST: labels, and the same distribution of what channels respond to.
+    """NST: labels, and the distribution of the teacher's channels.
 
     Formula: ``H(e_y, p) + w sum_l MMD^2(S_l, T_l)``, between the channels of both as vectors at unit norm, with the
     kernel ``(a . b)^2``. Numbers of channels may differ; the larger of two maps is average-pooled to the smaller.
@@ -15,7 +15,7 @@ def neuron_selectivity(*, weight: float = 50.0, layers: Layers = ("stage1", "sta
     >>> print(neuron_selectivity())
     H(labels, student) + 50 neuron_selectivity_transfer(stage1, stage2, stage3)
 
-    Source: arXiv 1707.01219 (there half the weight; linear and Gaussian kernels too); weight as in the RepDistiller
+    Source: arXiv 1707.01219 (there half the weight; linear and Gaussian kernels too); weight from the RepDistiller
     code.
     """
     selectivity = FeatureMatch(

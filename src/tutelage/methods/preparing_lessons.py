@@ -1,6 +1,6 @@
 """Wen, Lai, Qian: Preparing Lessons (arXiv 1911.07471): knowledge adjustment and dynamic temperature.
 
-The paper's full text and its hyper-parameters could not be read; what is a reading of ours says so.
+The paper's full text and its hyper-parameters could not be read; what is our reading says so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Normalize = Literal["none", "sum", "mean"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shifted:
-    """Probability shift: where a target's best class is not the label, the two swap their values.
+    """Probability shift: if a target's best class is not the label, the two swap their values.
 
     Source: arXiv 1911.07471, knowledge adjustment (PS).
     """
@@ -37,7 +37,7 @@ class Shifted:
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether the inner target asks a teacher."""
+        """Whether the inner target needs a teacher."""
         return self.of.needs_teacher
 
     def __call__(self, signals: Signals, temperature: float | Tensor) -> Tensor:
@@ -45,16 +45,16 @@ class Shifted:
         return functional.shift_probabilities(self.of(signals, temperature), signals.labels)
 
     def formula(self, temperature: str) -> str:
-        """How it reads in a formula."""
+        """The target as written in a formula."""
         return f"shifted({self.of.formula(temperature)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Smoothed:
-    """Label smooth: where a target's best class is not the label, the smoothed label replaces it.
+    """Label smoothing: if a target's best class is not the label, the smoothed label replaces it.
 
-    Source: arXiv 1911.07471, knowledge adjustment (LS); replacing only wrong targets is how two
-    re-implementations read it.
+    Source: arXiv 1911.07471, knowledge adjustment (LS); two re-implementations replace only wrong
+    targets, as here.
     """
 
     of: Target = TeacherProbs()
@@ -62,7 +62,7 @@ class Smoothed:
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether the inner target asks a teacher."""
+        """Whether the inner target needs a teacher."""
         return self.of.needs_teacher
 
     def __call__(self, signals: Signals, temperature: float | Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class Smoothed:
         return functional.smooth_wrong(self.of(signals, temperature), signals.labels, self.smoothing)
 
     def formula(self, temperature: str) -> str:
-        """How it reads in a formula."""
+        """The target as written in a formula."""
         return f"smoothed({self.of.formula(temperature)}, {number(self.smoothing)})"
 
 
@@ -82,11 +82,11 @@ def _temperature_formula(weights: str, base: float, bias: float, normalize: str,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FocalTemperature:
-    """FLSW: a temperature for each sample, lower where student and teacher disagree.
+    """FLSW: a temperature for each sample, lower if student and teacher disagree.
 
     Formula: ``T_x = max(floor, base + bias (mean w - w_x))``, ``w = (1 - cos(z^S, z^T))^power``.
 
-    Source: arXiv 1911.07471, dynamic temperature (FLSW); unit-norm logits, no normalisation of w and the floor are
+    Source: arXiv 1911.07471, dynamic temperature (FLSW); unit-norm logits, no normalization of w and the floor are
     our reading.
     """
 
@@ -103,18 +103,18 @@ class FocalTemperature:
         return functional.sample_temperature(weights, self.base, self.bias, self.normalize, self.floor)
 
     def formula(self) -> str:
-        """How it reads in a formula."""
+        """The scalar as written in a formula."""
         weights = f"(1 - cos)^{number(self.power)}"
         return _temperature_formula(weights, self.base, self.bias, self.normalize, self.floor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudentMaxTemperature:
-    """CWSM: a temperature for each sample, lower where the student is unsure.
+    """CWSM: a temperature for each sample, lower if the student is unsure.
 
     Formula: ``T_x = max(floor, base + bias (mean w - w_x))``, ``w = 1 / max_k p^S_k``.
 
-    Source: arXiv 1911.07471, dynamic temperature (CWSM); the floor and no normalisation of w are our reading.
+    Source: arXiv 1911.07471, dynamic temperature (CWSM); the floor and no normalization of w are our reading.
     """
 
     base: float = 4.0
@@ -129,12 +129,12 @@ class StudentMaxTemperature:
         return functional.sample_temperature(weights, self.base, self.bias, self.normalize, self.floor)
 
     def formula(self) -> str:
-        """How it reads in a formula."""
+        """The scalar as written in a formula."""
         return _temperature_formula("1/max(student)", self.base, self.bias, self.normalize, self.floor)
 
 
 Adjustment = Literal["none", "shift", "smooth"]
-Weights = Literal["flsw", "cwsm"]
+TemperatureRule = Literal["flsw", "cwsm"]
 
 
 def _adjusted(adjustment: Adjustment, smoothing: float) -> Target:
@@ -148,7 +148,7 @@ def _adjusted(adjustment: Adjustment, smoothing: float) -> Target:
     return targets[adjustment]
 
 
-def _lesson(teacher_weight: float, target: Target, temperature: Scalar) -> Objective:
+def _distillation(teacher_weight: float, target: Target, temperature: Scalar) -> Objective:
     teacher = Match(name="teacher", target=target, temperature=temperature, weight=Constant(teacher_weight))
     return beside_labels(1.0 - teacher_weight, teacher)
 
@@ -160,22 +160,22 @@ def knowledge_adjustment(
     temperature: float = 4.0,
     smoothing: float = 0.1,
 ) -> Objective:
-    """Distillation from targets that are never wrong: a mistaken one is shifted or replaced.
+    """Distillation from corrected targets: one whose best class is wrong is shifted or replaced.
 
-    Formula: ``(1 - w) H(e_y, p) + w T^2 KL(A(p^T_T) || p_T)``, ``A`` the shift or the smoothed label
-    (``smoothing``); ``teacher_weight=1`` leaves the labels out.
+    Formula: ``(1 - w) H(e_y, p) + w T^2 KL(A(p^T_T) || p_T)``, ``A`` the shift, or the label with
+    ``smoothing``; ``teacher_weight=1`` leaves the labels out.
 
     >>> print(knowledge_adjustment())
     0.1 H(labels, student) + 0.9 4^2 KL(shifted(teacher@4) ‖ student@4)
 
     Source: arXiv 1911.07471; weights and temperature are those of the CRD benchmark, not the paper's.
     """
-    return _lesson(teacher_weight, _adjusted(adjustment, smoothing), Constant(temperature))
+    return _distillation(teacher_weight, _adjusted(adjustment, smoothing), Constant(temperature))
 
 
 def dynamic_temperature(
     *,
-    weights: Weights = "flsw",
+    temperature_rule: TemperatureRule = "flsw",
     adjustment: Adjustment = "none",
     teacher_weight: float = 0.9,
     temperature: float = 4.0,
@@ -185,36 +185,36 @@ def dynamic_temperature(
     floor: float | None = 1.0,
     smoothing: float = 0.1,
 ) -> Objective:
-    """Distillation at a temperature of each sample's own, lower for confusing ones; on adjusted targets if wanted.
+    """Distillation with a temperature for each sample, lower for confusing ones; optionally with corrected targets.
 
     Formula: ``(1 - w) H(e_y, p) + w mean_x T_x^2 KL(A(p^T_Tx) || p_Tx)``,
     ``T_x = max(floor, T + bias (mean w - w_x))``; FLSW's ``w_x`` is ``(1 - cos)^power``, CWSM's ``1 / max p^S``.
 
-    >>> print(dynamic_temperature(weights="cwsm", bias=1.0))
+    >>> print(dynamic_temperature(temperature_rule="cwsm", bias=1.0))
     0.1 H(labels, student) + 0.9 τ^2 KL(teacher@τ ‖ student@τ) with τ = max(1, 4 + 1(mean w - w), w = 1/max(student))
 
-    Source: arXiv 1911.07471; base, bias and weight are not the paper's, whose values were not found.
+    Source: arXiv 1911.07471; base, bias and weight are ours, as the paper's values could not be read.
     """
     temperatures: dict[str, Scalar] = {
         "flsw": FocalTemperature(base=temperature, bias=bias, power=power, normalize=normalize, floor=floor),
         "cwsm": StudentMaxTemperature(base=temperature, bias=bias, normalize=normalize, floor=floor),
     }
-    if weights not in temperatures:
-        raise ValueError(f"weights is one of {', '.join(temperatures)}, not {weights!r}")
-    return _lesson(teacher_weight, _adjusted(adjustment, smoothing), temperatures[weights])
+    if temperature_rule not in temperatures:
+        raise ValueError(f"temperature_rule is one of {', '.join(temperatures)}, not {temperature_rule!r}")
+    return _distillation(teacher_weight, _adjusted(adjustment, smoothing), temperatures[temperature_rule])
 
 
 def adjusted_dynamic_temperature(
     *,
     adjustment: Adjustment = "shift",
-    weights: Weights = "flsw",
+    temperature_rule: TemperatureRule = "flsw",
     teacher_weight: float = 0.9,
     temperature: float = 4.0,
     bias: float = 2.0,
 ) -> Objective:
-    """Both lessons together: the adjustment gives the target, the sample its temperature.
+    """Both together: corrected targets, and a temperature for each sample.
 
-    Formula: that of :func:`dynamic_temperature` with an adjusted target; FLSW compares the unshifted logits.
+    Formula: that of :func:`dynamic_temperature` with a corrected target; FLSW compares the original logits.
 
     >>> print(adjusted_dynamic_temperature())  # doctest: +ELLIPSIS
     0.1 H(labels, student) + 0.9 τ^2 KL(shifted(teacher@τ) ‖ student@τ) with τ = max(1, 4 + 2(mean w - w), ...
@@ -222,5 +222,9 @@ def adjusted_dynamic_temperature(
     Source: arXiv 1911.07471.
     """
     return dynamic_temperature(
-        weights=weights, adjustment=adjustment, teacher_weight=teacher_weight, temperature=temperature, bias=bias
+        temperature_rule=temperature_rule,
+        adjustment=adjustment,
+        teacher_weight=teacher_weight,
+        temperature=temperature,
+        bias=bias,
     )

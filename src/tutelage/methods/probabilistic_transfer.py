@@ -7,7 +7,7 @@ from tutelage.objective import Constant, FeatureMatch, Layers, Objective, beside
 
 
 def probabilistic_transfer(*, weight: float = 30000.0, layers: Layers = ("flatten",)) -> Objective:
-    """PKT: labels, and whom each example has for neighbours, as a distribution over the batch.
+    """PKT: labels, and each example's neighbors as a distribution over the batch.
 
     Formula: ``H(e_y, p) + w mean_ij t_ij ln(t_ij / s_ij)``, ``s`` and ``t`` the shifted cosines ``(cos + 1) / 2`` of
     all pairs of examples, each row divided by its sum. Shapes may differ.
@@ -16,13 +16,13 @@ def probabilistic_transfer(*, weight: float = 30000.0, layers: Layers = ("flatte
     H(labels, student) + 30000 probabilistic_transfer(flatten)
 
     Source: arXiv 1803.10837 (there the sum, each example without itself); the mean over all pairs, which the large
-    weight makes up for, and the layer as in the RepDistiller code.
+    weight compensates, and the layer from the RepDistiller code.
     """
-    neighbours = FeatureMatch(
+    neighbors = FeatureMatch(
         name="neighbours",
         layers=layer_pairs(layers),
         distance=functional.probabilistic_transfer,
         weight=Constant(weight),
         pooled=False,
     )
-    return beside_labels(1.0, neighbours)
+    return beside_labels(1.0, neighbors)

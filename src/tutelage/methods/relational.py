@@ -13,16 +13,16 @@ def relational(
     angle_weight: float = 50.0,
     layers: Layers = ("flatten",),
 ) -> Objective:
-    """RKD: labels, and the distances and angles between the examples of a batch.
+    """RKD: labels, and the distances and angles among the examples of a batch.
 
-    Formula: ``H(e_y, p) + w (d L_distance + a L_angle)``, both the mean smooth-L1 difference of student and teacher:
-    of all distances, divided by their mean, and of the cosines of all angles between three examples. Memory grows
+    Formula: ``H(e_y, p) + w (d L_distance + a L_angle)``, each the mean smooth-L1 difference of student and teacher:
+    in all distances, divided by their mean, and in the cosines of all angles among three examples. Memory grows
     with the cube of the batch. Shapes may differ; a weight of 0 leaves its part out.
 
     >>> print(relational())
     H(labels, student) + 25 relational_distance(flatten) + 50 relational_angle(flatten)
 
-    Source: arXiv 1904.05068; weights and layer as in the RepDistiller code.
+    Source: arXiv 1904.05068; weights and layer from the RepDistiller code.
     """
     parts = (
         ("distance", functional.relational_distance, distance_weight),

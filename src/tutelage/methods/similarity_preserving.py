@@ -7,7 +7,7 @@ from tutelage.objective import Constant, FeatureMatch, Layers, Objective, beside
 
 
 def similarity_preserving(*, weight: float = 3000.0, layers: Layers = ("stage3",)) -> Objective:
-    """SP: labels, and which examples of a batch activate a layer alike.
+    """SP: labels, and the similarities among the examples of a batch.
 
     Formula: ``H(e_y, p) + w sum_l ||G^S_l - G^T_l||_F^2 / B^2``, ``G`` the inner products of all pairs of examples,
     its rows at unit norm. Shapes may differ.
@@ -15,7 +15,7 @@ def similarity_preserving(*, weight: float = 3000.0, layers: Layers = ("stage3",
     >>> print(similarity_preserving())
     H(labels, student) + 3000 similarity_preserving(stage3)
 
-    Source: arXiv 1907.09682; weight and layer as in the RepDistiller code.
+    Source: arXiv 1907.09682; weight and layer from the RepDistiller code.
     """
     similarity = FeatureMatch(
         name="similarity",

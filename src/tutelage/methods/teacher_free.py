@@ -1,7 +1,7 @@
 """Yuan et al.: Revisiting Knowledge Distillation via Label Smoothing Regularization (arXiv 1909.11723, CVPR 2020).
 
-Reversed, defective and self-training are lineages that use :func:`tf_kd`; the hand-made teacher is :func:`tf_kd_reg`.
-Where the paper and the authors' code differ, the code's form is the method named ``..._official``.
+Reversed, defective and self-training are lineages that use :func:`tf_kd`; the virtual teacher is :func:`tf_kd_reg`.
+Where paper and authors' code differ, the form of the code is the method named ``..._official``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tutelage.objective import Constant, Match, Objective, Signals, TeacherProbs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualTeacher:
-    """A hand-made teacher: ``correct`` on the label, the rest shared by the other classes, then softened.
+    """A virtual teacher: ``correct`` on the label, the rest spread over the other classes, then softened.
 
     Formula: proportional to ``p_d^(1/T)``, ``p_d = correct`` for the label, ``(1 - correct) / (K - 1)`` otherwise.
 
@@ -34,13 +34,13 @@ class VirtualTeacher:
         return functional.temper(probs, temperature)
 
     def formula(self, temperature: str) -> str:
-        """How it reads in a formula."""
+        """The target as written in a formula."""
         return f"virtual({number(self.correct)}){temperature}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfficialVirtualTeacher:
-    """The hand-made teacher as the authors' code has it: its probabilities are taken for logits.
+    """The virtual teacher as in the authors' code, which takes its probabilities for logits.
 
     Formula: ``softmax(p_d / T)`` at a ``temperature`` of its own, whatever the student's.
 
@@ -59,14 +59,14 @@ class OfficialVirtualTeacher:
         )
 
     def formula(self, temperature: str) -> str:
-        """How it reads in a formula."""
+        """The target as written in a formula."""
         return f"softmax(virtual({number(self.correct)})/{number(self.temperature)})"
 
 
 def tf_kd(*, teacher_weight: float = 0.95, temperature: float = 20.0, temperature_power: float = 0.0) -> Objective:
-    """Distillation as Tf-KD prints it, for reversed, defective and self-training lineages.
+    """Distillation as written in Tf-KD, for reversed, defective and self-training lineages.
 
-    Formula: ``(1 - w) H(e_y, p) + w KL(p^T_T || p_T)``: the paper has no factor T^2. ``temperature_power=2`` adds it.
+    Formula: ``(1 - w) H(e_y, p) + w KL(p^T_T || p_T)``: the paper has no factor T^2; ``temperature_power=2`` adds it.
 
     >>> print(tf_kd())
     0.05 H(labels, student) + 0.95 KL(teacher@20 ‖ student@20)
@@ -77,14 +77,14 @@ def tf_kd(*, teacher_weight: float = 0.95, temperature: float = 20.0, temperatur
 
 
 def tf_kd_official(*, teacher_weight: float = 0.95, temperature: float = 6.0, multiplier: float = 50.0) -> Objective:
-    """Self-training as the authors' code computes it (``loss_kd_self``; ``multiplier=1`` is its ``loss_kd``).
+    """Self-training as in the authors' code (``loss_kd_self``; with ``multiplier=1`` its ``loss_kd``).
 
     Formula: ``(1 - w) H(e_y, p) + w m T^2 / K KL(p^T_T || p_T)``: the mean is over samples and classes.
 
     >>> print(tf_kd_official())
     0.05 H(labels, student) + 47.5 6^2 1/K KL(teacher@6 ‖ student@6)
 
-    Source: the official code of arXiv 1909.11723; the defaults are its ResNet-18 on CIFAR-100.
+    Source: the official code of arXiv 1909.11723; the defaults are those for ResNet-18 on CIFAR-100.
     """
     teacher = Match(
         name="teacher",
@@ -103,7 +103,7 @@ def tf_kd_reg(
     correct: float = 0.99,
     temperature_power: float = 0.0,
 ) -> Objective:
-    """Tf-KD by regularisation: a virtual teacher that is always right.
+    """Tf-KD by regularization: a virtual teacher that is always right.
 
     Formula: ``(1 - w) H(e_y, p) + w KL(p^d_T || p_T)``, both softened.
 
@@ -129,7 +129,7 @@ def tf_kd_reg_official(
     correct: float = 0.99,
     multiplier: float = 100.0,
 ) -> Objective:
-    """Tf-KD by regularisation as the authors' code computes it, which is close to label smoothing.
+    """Tf-KD by regularization as in the authors' code, which is close to label smoothing.
 
     Formula: ``(1 - w) H(e_y, p) + w m / K KL(softmax(p_d / T) || p)``: the student is not softened, and the mean is
     over samples and classes.
@@ -137,7 +137,7 @@ def tf_kd_reg_official(
     >>> print(tf_kd_reg_official())
     0.9 H(labels, student) + 10 1/K KL(softmax(virtual(0.99)/20) ‖ student)
 
-    Source: the official code of arXiv 1909.11723; the defaults are its ResNet-18 on CIFAR-100.
+    Source: the official code of arXiv 1909.11723; the defaults are those for ResNet-18 on CIFAR-100.
     """
     virtual = Match(
         name="virtual_teacher",

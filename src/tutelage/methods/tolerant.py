@@ -11,20 +11,20 @@ from torch import Tensor
 
 from tutelage import functional
 from tutelage.methods.hinton import distillation
-from tutelage.objective import Objective, ScoreDifference, Signals, Term, beside_labels, number
+from tutelage.objective import LogitTerm, Objective, ScoreDifference, Signals, Term, beside_labels, number, times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreDifferenceByShare:
-    """Keep confidence on the secondary classes that come near the best one, as many as each sample has.
+class ScoreDifferenceByShare(LogitTerm):
+    """Keep confidence on the secondary classes near the best one, however many a sample has.
 
-    Formula: ``weight * (f_a1 - mean {f_aj : f_aj > share f_a1})``, a_j the j-th best class of this very output, j
+    Formula: ``weight * (f_a1 - mean {f_aj : f_aj > share f_a1})``, a_j the j-th best class of the output itself, j
     from 2 to ``max_k`` (all by default); the second best always counts.
 
     >>> ScoreDifferenceByShare(weight=0.5, share=0.1, max_k=5).formula()
     '0.5 D(student; scores above 0.1 of the best, at most 5)'
 
-    Source: ours; arXiv 1805.05551 v1 announces a k for each sample and gives no formula.
+    Source: ours; arXiv 1805.05551 v1 announces a k for each sample without a formula.
     """
 
     weight: float
@@ -45,9 +45,8 @@ class ScoreDifferenceByShare:
 
     def formula(self) -> str:
         """The term as a formula."""
-        weight = "" if self.weight == 1.0 else f"{number(self.weight)} "
         most = "" if self.max_k is None else f", at most {self.max_k}"
-        return f"{weight}D(student; scores above {number(self.share)} of the best{most})"
+        return times(number(self.weight), f"D(student; scores above {number(self.share)} of the best{most})")
 
 
 def _difference(weight: float, k: int, share: float | None) -> Term:
@@ -60,9 +59,9 @@ def tolerant_patriarch(*, primary: float = 0.6, k: int = 5, share: float | None 
     """The tolerant teacher: labels, and a score difference that keeps confidence on ``k - 1`` secondary classes.
 
     Formula: ``(1 - eta) H(e_y, f) + eta D_k(f)`` with ``eta = (k - 1) / (k - 1 + k primary)``, so that ``primary``
-    is the expected score of the best class. With a ``share`` the secondary classes are, for each sample, those whose
-    score is above that share of the best, at most ``k - 1``; then one secondary class with all the rest is the
-    optimum, so ``eta = 1 / (1 + 2 primary)`` and ``primary`` is in ``[1/2, 1]``.
+    is the expected score of the best class. With a ``share`` the secondary classes of a sample are those with a
+    score above that share of the best, at most ``k - 1``; at the optimum a single secondary class has all the rest,
+    so ``eta = 1 / (1 + 2 primary)`` and ``primary`` is in ``[1/2, 1]``.
 
     >>> print(tolerant_patriarch(primary=0.6, k=5))
     0.428571 H(labels, student) + 0.571429 D_5(student)
@@ -84,11 +83,11 @@ def tolerant_student(
     k: int = 5,
     share: float | None = None,
 ) -> Objective:
-    """A later generation: labels, and the generation before it.
+    """A later generation: the labels, and the generation before it as the teacher.
 
     Formula: ``(1 - w) H(e_y, f) + w T^2 KL(f^(g-1)_T || f_T)``. The paper has ``temperature`` 1 and announces others
-    as an extension. A ``tolerance`` eta > 0 keeps a share of the score difference in this generation too:
-    ``(1 - eta) [the above] + eta D_k(f)``; 0 is the paper. ``share`` chooses the classes of that difference for each
+    as an extension. A ``tolerance`` eta > 0 adds the score difference to this generation too:
+    ``(1 - eta) [the above] + eta D_k(f)``; the paper has 0. ``share`` selects the classes of that difference for each
     sample, as in the patriarch.
 
     >>> print(tolerant_student(teacher_weight=0.6))
@@ -101,9 +100,9 @@ def tolerant_student(
     if not 0.0 <= tolerance < 1.0:
         raise ValueError(f"tolerance is a share in [0, 1) of the objective, not {tolerance}")
     rest = 1.0 - tolerance
-    taught = distillation(
+    objective = distillation(
         teacher_weight=rest * teacher_weight, hard_weight=rest * (1.0 - teacher_weight), temperature=temperature
     )
     if tolerance == 0.0:
-        return taught
-    return Objective((*taught.terms, _difference(tolerance, k, share)))
+        return objective
+    return Objective((*objective.terms, _difference(tolerance, k, share)))

@@ -20,29 +20,29 @@ from tutelage.objective import (
     pointwise,
 )
 
-_LEAST = 1e-5
+_FLOOR = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedGaussian:
-    """A Gaussian for each of the teacher's channels, whose mean the student predicts and whose variance is learned.
+    """A Gaussian for each channel of the teacher; the student predicts its mean, and its variance is learned.
 
     Formula: :func:`tutelage.functional.variational_information`, ``mu`` three 1x1 convolutions with ReLU between (of
-    vectors: linear layers), as wide as the teacher, ``sigma_c^2 = ln(1 + e^a_c) + 1e-5``, at first ``variance``.
+    vectors: linear layers), as wide as the teacher, ``sigma_c^2 = ln(1 + e^a_c) + 1e-5``, initially ``variance``.
 
     Errors: ``ValueError`` for a variance that is not a number above 1e-5.
 
-    Source: arXiv 1904.05835; the network, the floor and the first variance as in the authors' code, in RepDistiller.
+    Source: arXiv 1904.05835; the network, the floor and the initial variance from the authors' code, in RepDistiller.
     """
 
     variance: float = 5.0
 
     def __post_init__(self) -> None:
-        if not _LEAST < self.variance < math.inf:
-            raise ValueError(f"the first variance must be a finite number above {_LEAST}, not {self.variance}")
+        if not _FLOOR < self.variance < math.inf:
+            raise ValueError(f"the initial variance must be a finite number above {_FLOOR}, not {self.variance}")
 
     def build(self, student: Tensor, teacher: Tensor) -> nn.Module:
-        """Make it for features of these shapes."""
+        """Make the distance for features of these shapes."""
         return _PredictedGaussian(student, teacher, self.variance)
 
     def __str__(self) -> str:
@@ -60,14 +60,14 @@ class _PredictedGaussian(nn.Module):
             nn.ReLU(),
             pointwise(width, width, student, bias=False),
         )
-        first = variance - _LEAST
-        before_softplus = first + math.log(-math.expm1(-first))  # ln(e^v - 1), also for a large v
+        softplus = variance - _FLOOR
+        before_softplus = softplus + math.log(-math.expm1(-softplus))  # ln(e^v - 1), without overflow for a large v
         self.spread = nn.Parameter(torch.full((width,), before_softplus, dtype=teacher.dtype))
 
     @property
     def variance(self) -> Tensor:
         """The variance of each channel, ``[C]``."""
-        return nn.functional.softplus(self.spread) + _LEAST
+        return nn.functional.softplus(self.spread) + _FLOOR
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         return functional.variational_information(self.mean(student), teacher, self.variance)
@@ -76,16 +76,16 @@ class _PredictedGaussian(nn.Module):
 def variational(
     *, weight: float = 1.0, variance: float = 5.0, layers: Layers = ("stage1", "stage2", "stage3")
 ) -> Objective:
-    """VID: labels, and a lower bound of the information that each stage shares with the teacher's.
+    """VID: labels, and a lower bound on the information that each stage shares with the teacher's.
 
     Formula: ``H(e_y, p) + w sum_l 1/2 mean((mu_l(F^S_l) - F^T_l)^2 / sigma_lc^2 + ln sigma_lc^2)``; ``mu`` and the
-    variance of each channel are learned (:class:`PredictedGaussian`, at first ``variance``), trained with the student
-    and no part of it. The larger of two maps is average-pooled to the smaller. The value may be below 0.
+    variance of each channel are learned (:class:`PredictedGaussian`, initially ``variance``), beside the student and
+    no part of it. The larger of two maps is average-pooled to the smaller. The value may be below 0.
 
     >>> print(variational())
     H(labels, student) + variational_information[variance 5](stage1, stage2, stage3)
 
-    Source: arXiv 1904.05835 (there the sum over channels and places); weight and layers as in the RepDistiller code.
+    Source: arXiv 1904.05835 (there the sum over channels and places); weight and layers from the RepDistiller code.
     """
     information = FeatureMatch(
         name="information",

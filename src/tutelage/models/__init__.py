@@ -1,4 +1,4 @@
-"""Image classifiers: functions `(num_classes, in_channels) -> nn.Module`, one file a family."""
+"""Image classifiers: functions `(num_classes, in_channels) -> nn.Module`, one file per family."""
 
 from tutelage.models.cifar_resnet import (
     resnet8,

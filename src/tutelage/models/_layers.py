@@ -1,8 +1,8 @@
-"""Small pieces that the families share: named chains, joined branches, convolutions, the head, initial weights.
+"""Layers that the families share: named chains, joined branches, convolutions, the head, initial weights.
 
-A network is a chain of named modules, so that any feature can be tapped by a module's name. No ReLU works in
-place: a tapped tensor keeps its value, and training needs no more memory for it, since batch normalisation keeps
-its input and ReLU its output.
+A network is a chain of named modules, so that any feature can be read by a module's name. No ReLU works in place, so
+a feature stays as it was computed. Training needs no more memory for that, since batch normalization keeps its input
+and ReLU its output anyway.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def conv(
 def conv_norm_relu(
     in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = False
 ) -> nn.Sequential:
-    """Return a convolution, batch normalisation and ReLU."""
+    """Return a convolution, batch normalization and ReLU."""
     return chain(
         conv=conv(in_channels, out_channels, kernel, stride, groups, bias),
         norm=nn.BatchNorm2d(out_channels),
@@ -65,7 +65,7 @@ def conv_norm_relu(
 
 
 def projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """Return the shortcut of a block: the identity where it fits, else a normalised 1x1 convolution."""
+    """Return the shortcut of a block: the identity if it fits, otherwise a 1x1 convolution with normalization."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return chain(conv=conv(in_channels, out_channels, 1, stride), norm=nn.BatchNorm2d(out_channels))
@@ -81,11 +81,11 @@ def head(channels: int, num_classes: int) -> dict[str, nn.Module]:
 
 
 def init_he(network: nn.Sequential, classifier_std: float | None = None) -> nn.Sequential:
-    """Draw the initial weights as the original Torch code of ResNet and DenseNet does; return the network.
+    """Draw initial weights as in the original Torch code of ResNet and DenseNet; return the network.
 
     Convolutions come from N(0, 2 / (kernel area x output channels)), where a grouped convolution counts all its
-    output channels; biases are zero. With `classifier_std`, linear weights come from N(0, classifier_std^2), else
-    they stay as torch drew them.
+    output channels; biases are zero. With `classifier_std`, linear weights come from N(0, classifier_std^2);
+    otherwise they stay as torch drew them.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""The image classifiers of transformers: found, built and asked what images they want."""
+"""The image classifiers of transformers: look them up, build them, read which images they expect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def types() -> list[str]:
 
 
 def place_of(name: str) -> Path | None:
-    """The folder or ``config.json`` a name stands for; None for a model type."""
+    """The folder or ``config.json`` that a name stands for; None for a model type."""
     place = Path(name)
     if name in types():
         return None
@@ -39,7 +39,7 @@ def place_of(name: str) -> Path | None:
     hub = importlib.import_module("huggingface_hub")
     try:
         return Path(hub.snapshot_download(name, local_files_only=True))
-    except (OSError, ValueError):  # not downloaded; not a name the hub can have
+    except (OSError, ValueError):  # not downloaded, or not a valid name for the hub
         raise ValueError(
             f"'hf:{name}' is neither a folder here nor a model of the hub that has been downloaded: "
             f"for the latter, first run: hf download {name}"
@@ -47,7 +47,7 @@ def place_of(name: str) -> Path | None:
 
 
 def configuration(name: str) -> tuple[Any, Path | None]:
-    """The configuration of a transformers network, and the folder with its weights where it has some."""
+    """The configuration of a transformers network, and the folder with its weights, if any."""
     place = place_of(name)
     auto = importlib.import_module("transformers").AutoConfig
     if place is None:
@@ -62,9 +62,9 @@ def configuration(name: str) -> tuple[Any, Path | None]:
 
 
 def network_of(name: str, config: Any, folder: Path | None) -> nn.Module:
-    """Build a configuration's network, with the weights of its folder where it has one.
+    """Build the network of a configuration, with the weights of its folder, if any.
 
-    Errors: ``ValueError`` for weights that are not safetensors, missing, left over or not finite.
+    Errors: ``ValueError`` for weights that are not safetensors, missing, unexpected or not finite.
     """
     auto = importlib.import_module("transformers").AutoModelForImageClassification
     network: nn.Module
@@ -86,16 +86,16 @@ def network_of(name: str, config: Any, folder: Path | None) -> nn.Module:
         pickled = folder is not None and not any(folder.glob("*.safetensors"))
         hint = "; the weights must be safetensors: convert others on a machine you trust" if pickled else ""
         raise ValueError(f"transformers cannot build {name!r}: {line(error)}{hint}") from error
-    for fault, words in (("missing_keys", "lack"), ("unexpected_keys", "have, beside what the network needs,")):
+    for fault, verb in (("missing_keys", "lack"), ("unexpected_keys", "have, beside what the network needs,")):
         if loaded[fault]:
-            raise ValueError(f"the weights of {name!r} {words} {', '.join(sorted(loaded[fault])[:5])}")
+            raise ValueError(f"the weights of {name!r} {verb} {', '.join(sorted(loaded[fault])[:5])}")
     check_finite(network.state_dict(), name)
     return network
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' progress bar, and its report on weights that do not fit, which becomes an error here."""
+    """Silence transformers' progress bar, and its report on weights that do not fit, which is an error here."""
     logging = importlib.import_module("transformers.utils.logging")
     bar, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
@@ -109,9 +109,9 @@ def _quiet() -> Iterator[None]:
 
 
 def logits_only(network: nn.Module) -> nn.Module:
-    """Make a transformers network answer pixels with logits.
+    """Make a transformers network take pixels and return logits.
 
-    A subclass, not a wrapper: the names of modules and weights stay those that its users know.
+    A subclass rather than a wrapper, so that modules and weights have the names that its users know.
     """
     kind: Any = type(network)
 
@@ -124,22 +124,22 @@ def logits_only(network: nn.Module) -> nn.Module:
 
 
 def images(config: Any, folder: Path | None, name: str) -> tuple[int | None, list[float], list[float]]:
-    """Size, mean and std of the images a network wants, the latter two of pixels from 0 to 1."""
+    """The size, mean and std of the images a network expects; mean and std for pixels from 0 to 1."""
     size = square(getattr(config, "image_size", None), name)
     file = None if folder is None else folder / "preprocessor_config.json"
     if file is None or not file.is_file():
         return size, *IMAGENET
     try:
-        found = json.loads(file.read_bytes())
-        if found.get("do_center_crop") and "crop_size" in found:
-            size = square(found["crop_size"], name)
-        elif found.get("do_resize", True) and "size" in found:
-            size = square(found["size"], name)
-        # The network sees (factor * pixel - mean) / std of pixels from 0 to 255.
-        white = 255 * (found.get("rescale_factor", 1 / 255) if found.get("do_rescale", True) else 1.0)
-        normalized = found.get("do_normalize", True)
-        mean = found.get("image_mean", IMAGENET[0]) if normalized else [0.0] * 3
-        std = found.get("image_std", IMAGENET[1]) if normalized else [1.0] * 3
+        settings = json.loads(file.read_bytes())
+        if settings.get("do_center_crop") and "crop_size" in settings:
+            size = square(settings["crop_size"], name)
+        elif settings.get("do_resize", True) and "size" in settings:
+            size = square(settings["size"], name)
+        # The network gets (factor * pixel - mean) / std for pixels from 0 to 255.
+        white = 255 * (settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1.0)
+        normalized = settings.get("do_normalize", True)
+        mean = settings.get("image_mean", IMAGENET[0]) if normalized else [0.0] * 3
+        std = settings.get("image_std", IMAGENET[1]) if normalized else [1.0] * 3
         if len(mean) != len(std):
             raise TypeError(f"it has {len(mean)} means and {len(std)} standard deviations")
         shift, scale = [value / white for value in mean], [value / white for value in std]
@@ -151,7 +151,7 @@ def images(config: Any, folder: Path | None, name: str) -> tuple[int | None, lis
 
 
 def square(size: Any, name: str) -> int | None:
-    """One side of a square, from the ways there are to write one."""
+    """The side of a square, from any of the ways in which sizes are written."""
     match size:
         case None | int():
             return size
@@ -159,9 +159,9 @@ def square(size: Any, name: str) -> int | None:
             return height
         case {"shortest_edge": int(edge)}:
             return edge
-    raise ValueError(f"{name!r} wants images of size {size}, and only square ones can be made")
+    raise ValueError(f"{name!r} expects images of size {size}, and only square ones are supported")
 
 
 def line(error: Exception) -> str:
-    """The first line of what an error says."""
+    """The first line of an error's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

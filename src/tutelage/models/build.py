@@ -1,4 +1,4 @@
-"""From a name to a network: one of ours, or any function of the user's."""
+"""From a name to a network: one of tutelage's, of another package, or a function of the user's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tutelage.models.weights import WrongClasses
 from tutelage.user_code import load_function
 
 MAX_SOURCE = 2**20
-"""Bytes of a file that is looked at for the network it defines."""
+"""The largest file, in bytes, that is searched for the network it defines."""
 
 
 def names() -> tuple[str, ...]:
@@ -33,8 +33,10 @@ def names() -> tuple[str, ...]:
 
 
 def constructor(name: str) -> Callable[..., Any]:
-    """Find the function a model's name stands for: a name of ours, ``timm:NAME`` or ``hf:NAME``
-    (:mod:`tutelage.models.external`), ``module:function`` or ``file.py:function``.
+    """The function that a model's name stands for.
+
+    A name is one of :func:`names`, ``timm:NAME`` or ``hf:NAME`` (:mod:`tutelage.models.external`),
+    ``module:function`` or ``file.py:function``.
 
     Errors: ``ValueError`` with the nearest names, or the package that is missing.
 
@@ -53,9 +55,9 @@ def constructor(name: str) -> Callable[..., Any]:
 
 
 def build(name: str, num_classes: int, in_channels: int, seed: int | None = None) -> nn.Module:
-    """Build a network for so many classes and channels; its first weights are a function of the seed.
+    """Build a network for these numbers of classes and channels; its initial weights are a function of the seed.
 
-    A user's function is called with ``num_classes`` and ``in_channels``, as far as it takes them.
+    A user's function is called with those of ``num_classes`` and ``in_channels`` that it takes.
 
     Errors: ``ValueError`` for an unknown name, or a function that does not return a module.
 
@@ -63,14 +65,14 @@ def build(name: str, num_classes: int, in_channels: int, seed: int | None = None
     torch.Size([2, 10])
     """
     function = constructor(name)
-    offered = {"num_classes": num_classes, "in_channels": in_channels}
+    arguments = {"num_classes": num_classes, "in_channels": in_channels}
     parameters = inspect.signature(function).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        offered = {key: value for key, value in offered.items() if key in parameters}
+        arguments = {key: value for key, value in arguments.items() if key in parameters}
     with torch.random.fork_rng():
         if seed is not None:
             torch.manual_seed(seed)
-        network = function(**offered)
+        network = function(**arguments)
     if not isinstance(network, nn.Module):
         raise ValueError(f"model {name!r} must return a torch.nn.Module, not {type(network).__name__}")
     return network
@@ -78,9 +80,10 @@ def build(name: str, num_classes: int, in_channels: int, seed: int | None = None
 
 @torch.no_grad()
 def check(network: nn.Module, name: str, num_classes: int, shape: tuple[int, int, int]) -> None:
-    """Make sure that a network takes images ``[C, H, W]`` and answers with one score for each class.
+    """Check that a network takes images ``[C, H, W]`` and returns one score per class.
 
-    Errors: ``ValueError`` naming the model, what it was given and what came out; ``WrongClasses`` for other scores.
+    Errors: ``ValueError`` with the model's name, for a network that does not take the images; ``WrongClasses`` for
+    scores of another shape.
 
     >>> check(build("resnet8", 10, 1), "resnet8", 10, (1, 8, 8))
     >>> check(build("resnet8", 1, 1), "resnet8", 10, (1, 8, 8))  # doctest: +ELLIPSIS
@@ -98,16 +101,18 @@ def check(network: nn.Module, name: str, num_classes: int, shape: tuple[int, int
     finally:
         network.train(training)
     if not isinstance(scores, torch.Tensor) or scores.shape != (2, num_classes):
-        found = f"shape {list(scores.shape)}" if isinstance(scores, torch.Tensor) else f"type {type(scores).__name__}"
+        kind = f"shape {list(scores.shape)}" if isinstance(scores, torch.Tensor) else f"type {type(scores).__name__}"
         raise WrongClasses(
-            f"model {name!r} gives scores of {found} for 2 images; "
+            f"model {name!r} gives scores of {kind} for 2 images; "
             f"the data has {num_classes} classes: expected [2, {num_classes}]"
         )
 
 
 def source(name: str) -> str:
-    """What identifies a model beside its name: for a user's function the SHA-256 of its file, so that an edited
-    network is another network; for a network of another package what :func:`tutelage.models.external.source` says.
+    """The version of the code behind a model's name, which is part of the model's address.
+
+    For a user's function it is the SHA-256 of its file, so that an edited network is another network; for a network
+    of another package see :func:`tutelage.models.external.source`.
 
     >>> source("resnet20")
     'tutelage'
@@ -119,16 +124,16 @@ def source(name: str) -> str:
     file = defined_in(name)
     if file is None:
         function = inspect.unwrap(constructor(name))
-        found = None if inspect.isbuiltin(function) else inspect.getsourcefile(function)
-        file = Path(found) if found else None
+        source_file = None if inspect.isbuiltin(function) else inspect.getsourcefile(function)
+        file = Path(source_file) if source_file else None
     return hashlib.sha256(file.read_bytes()).hexdigest() if file else "unknown"
 
 
 def defined_in(name: str) -> Path | None:
-    """The file that plainly defines what ``module:function`` or ``file.py:function`` names, found without running it.
+    """The file that defines ``module:function`` or ``file.py:function``, determined without running it.
 
-    Plainly is by one ``def`` or ``class`` without decorators, and nothing else of that name in the file; None for
-    whatever has to be imported to be known.
+    The definition must be a single ``def`` or ``class`` without decorators, with no other binding of that name in the
+    file; None for anything that can only be known by importing it.
 
     >>> defined_in("tutelage.models.plain_cnn:nothing") is None
     True
@@ -141,15 +146,17 @@ def defined_in(name: str) -> Path | None:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    names = [found for node in ast.walk(tree) for found in _bound(node)]
-    plain = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == function]
-    if names.count(function) != 1 or "*" in names or len(plain) != 1 or plain[0].decorator_list:
+    names = [name for node in ast.walk(tree) for name in _bound_names(node)]
+    definitions = [
+        node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == function
+    ]
+    if names.count(function) != 1 or "*" in names or len(definitions) != 1 or definitions[0].decorator_list:
         return None
     return path
 
 
-def _bound(node: ast.AST) -> Iterator[str]:
-    """The names that a piece of code gives a meaning to."""
+def _bound_names(node: ast.AST) -> Iterator[str]:
+    """The names that a node of the syntax tree binds."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield node.name
@@ -162,14 +169,14 @@ def _bound(node: ast.AST) -> Iterator[str]:
 
 
 def _module_file(name: str) -> Path | None:
-    """The source file of a module, found as importing would, but without importing the packages that it lies in."""
-    spec, where = None, None
+    """The source file of a module, located as an import would, but without importing the packages around it."""
+    spec, search_path = None, None
     try:
         for end in range(1, name.count(".") + 2):
-            spec = PathFinder.find_spec(".".join(name.split(".")[:end]), where)
+            spec = PathFinder.find_spec(".".join(name.split(".")[:end]), search_path)
             if spec is None:
                 return None
-            where = spec.submodule_search_locations
+            search_path = spec.submodule_search_locations
     except (ImportError, ValueError, AttributeError, KeyError):  # KeyError: folders without an __init__.py
         return None
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None

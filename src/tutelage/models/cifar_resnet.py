@@ -1,7 +1,7 @@
 """Residual networks for small images: 6n + 2 layers in three stages of 16, 32 and 64 channels.
 
 Shortcuts have no parameters (option A of the paper), except in the wide `resnet8x4` and `resnet32x4`, whose
-shortcuts are normalised 1x1 convolutions where the shape changes (option B). The output of `stageS.B.sum` is the
+shortcuts are normalized 1x1 convolutions where the shape changes (option B). The output of `stageS.B.sum` is the
 value before the last ReLU of block B of stage S.
 
 The CRD benchmark has option B in the narrow networks too: its resnet20 has 278,324 parameters at 100 classes, the
@@ -23,7 +23,7 @@ Shortcut = Callable[[int, int, int], nn.Module]  # (input channels, output chann
 
 
 class PadShortcut(nn.Module):
-    """Every second pixel, and zeros for the added channels."""
+    """Take every second pixel, and fill the added channels with zeros."""
 
     def __init__(self, added_channels: int) -> None:
         super().__init__()

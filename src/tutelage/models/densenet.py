@@ -70,9 +70,9 @@ def densenet_bc_190_40(num_classes: int = 10, in_channels: int = 3) -> nn.Module
 
 
 def densenet121(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
-    """DenseNet-121 for small images (7.0 M parameters), as Tf-KD trains it.
+    """DenseNet-121 for small images (7.0 M parameters), as in Tf-KD.
 
-    The stem is one 3x3 convolution, the transitions have no activation, and weights start as torch draws them.
+    The stem is one 3x3 convolution, the transitions have no activation, weights have torch's default initialization.
 
     Shapes: images `[B, in_channels, H, W]`, H and W at least 8 -> logits `[B, num_classes]`.
 

@@ -4,7 +4,7 @@
 
 - a model type such as ``hf:resnet`` or ``hf:vit``: that architecture in its default configuration, random weights;
 - a ``config.json`` of such an architecture: random weights;
-- a folder with ``config.json`` and safetensors, or the name of a model of the hub that has been downloaded before
+- a folder with ``config.json`` and safetensors, or a model of the hub that is already downloaded
   (``hf download OWNER/NAME``): with its weights.
 
 Nothing is downloaded here, no code in a model's folder is run, and no pickle is read.
@@ -29,9 +29,9 @@ _EXTRAS = {"timm": "vision", "transformers": "hf"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """The images a network was made for: their size (None: any), mean and std by channel of pixels from 0 to 1.
+    """The images that a network expects: size (None for any), mean and std by channel of pixels from 0 to 1.
 
-    ``class_names`` are those its weights were trained with, where it knows them.
+    ``class_names`` are the classes its weights were trained with, if known.
     """
 
     size: int | None
@@ -50,10 +50,10 @@ def is_external(name: str) -> bool:
 
 
 def constructor(name: str) -> Callable[..., nn.Module]:
-    """Find what a name stands for: a function of ``num_classes`` and ``in_channels`` that builds the network.
+    """The function of ``num_classes`` and ``in_channels`` that builds the network of this name.
 
-    Errors: ``ValueError`` for a name that does not exist, and for a package that is not installed, with the way to
-    install it.
+    Errors: ``ValueError`` for a name that does not exist, and for a package that is not installed, with the command
+    that installs it.
     """
     package, rest = _open(name)
     if package.__name__ == "transformers":
@@ -66,8 +66,8 @@ def build_external(name: str, num_classes: int, in_channels: int) -> nn.Module:
 
     Its modules and its state dict keep the names they have in that package.
 
-    Errors: ``ValueError`` for what :func:`constructor` refuses, and for a folder's weights that are of another class
-    or channel count, missing, left over or not finite.
+    Errors: ``ValueError`` as :func:`constructor`, and for weights with another number of classes or channels, or that
+    are missing, unexpected or not finite.
     """
     package, rest = _open(name)
     network: nn.Module
@@ -90,11 +90,11 @@ def build_external(name: str, num_classes: int, in_channels: int) -> nn.Module:
 
 
 def expectation(name: str, in_channels: int = 3) -> Expectation | None:
-    """What images a network of another package was made for; None for any other network.
+    """The images that a network of another package expects; None for any other network.
 
-    timm says so in an architecture's pretrained configuration; transformers in a folder's
-    ``preprocessor_config.json``, else by the ``image_size`` of the configuration with the mean and std of ImageNet.
-    For another number of channels than these have, each gets their average.
+    timm has them in an architecture's pretrained configuration; transformers in a folder's
+    ``preprocessor_config.json``, otherwise in the configuration's ``image_size``, with the mean and std of ImageNet.
+    If the number of channels differs, each channel gets the average of these.
 
     Errors: as :func:`constructor`; ``ValueError`` for images that are not square.
 
@@ -106,8 +106,8 @@ def expectation(name: str, in_channels: int = 3) -> Expectation | None:
     package, rest = _open(name)
     names: tuple[str, ...] | None = None
     if package.__name__ == "timm":
-        made_for = package.get_pretrained_cfg(rest)
-        size, mean, std = hf.square(list(made_for.input_size[1:]), name), made_for.mean, made_for.std
+        pretrained = package.get_pretrained_cfg(rest)
+        size, mean, std = hf.square(list(pretrained.input_size[1:]), name), pretrained.mean, pretrained.std
     else:
         config, folder = hf.configuration(rest)
         size, mean, std = hf.images(config, folder, name)
@@ -115,12 +115,13 @@ def expectation(name: str, in_channels: int = 3) -> Expectation | None:
         if folder is not None and labels != tuple(f"LABEL_{i}" for i in range(len(labels))):
             names = labels
     if len(mean) != in_channels:
-        mean, std = ((sum(values) / len(values),) * in_channels for values in (mean, std))
+        mean = [sum(mean) / len(mean)] * in_channels
+        std = [sum(std) / len(std)] * in_channels
     return Expectation(size=size, mean=tuple(mean), std=tuple(std), class_names=names)
 
 
 def source(name: str) -> str:
-    """What identifies a network of another package beside its name: the SHA-256 of its files, else the version.
+    """The version of a network of another package: the SHA-256 of its files, or the package's version if it has none.
 
     Errors: as :func:`constructor`.
     """
@@ -136,21 +137,21 @@ def source(name: str) -> str:
 
 
 def _open(name: str) -> tuple[Any, str]:
-    """The package that a name asks for, imported, and the name it has there; only timm's are looked up here."""
+    """Import the package of a name; return it with the rest of the name, which is checked only for timm."""
     prefix, _, rest = name.partition(":")
     package = "timm" if prefix == "timm" else "transformers"
     how = f"pip install 'tutelage[{_EXTRAS[package]}]'"
     try:
-        found = importlib.import_module(package)
+        module = importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise ValueError(f"{name!r} needs the package {error.name}, which is not installed: {how}") from None
-    except (ImportError, RuntimeError, AttributeError) as error:  # torchvision of another build than torch
+    except (ImportError, RuntimeError, AttributeError) as error:  # torchvision and torch of different builds
         raise ValueError(
             f"{name!r} needs {package}, which is installed but cannot be imported ({hf.line(error)}): torch and "
-            f"torchvision must be of one build; {how} in a fresh environment brings them so"
+            f"torchvision must be of the same build; {how} in a fresh environment installs matching ones"
         ) from error
-    if package == "timm" and not found.is_model(rest):
-        near = get_close_matches(rest, found.list_models(), n=3, cutoff=0.5)
+    if package == "timm" and not module.is_model(rest):
+        near = get_close_matches(rest, module.list_models(), n=3, cutoff=0.5)
         advice = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() has them all"
         raise ValueError(f"unknown timm model {rest!r}: {advice}")
-    return found, rest
+    return module, rest

@@ -1,4 +1,4 @@
-"""Features of any network by module name, without touching its code."""
+"""Features of any network by module name, without changing its code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INPUT = ":input"
 
 
 def unwrap(network: nn.Module) -> nn.Module:
-    """Take away what ``torch.compile``, ``DataParallel`` and their like put around a network, however nested.
+    """Remove what ``torch.compile``, ``DataParallel`` and the like wrap around a network, however nested.
 
     >>> network = nn.Sequential(nn.Linear(2, 2))
     >>> unwrap(nn.DataParallel(torch.compile(network, backend="eager"))) is network
@@ -28,12 +28,12 @@ def unwrap(network: nn.Module) -> nn.Module:
 
 
 def candidates(network: nn.Module, limit: int = 40) -> list[str]:
-    """The names of a network's modules that may be tapped, the outermost levels of them, about ``limit``.
+    """The names of modules whose features can be read: the outermost levels of a network, about ``limit`` names.
 
     >>> candidates(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sequential(nn.ReLU(), nn.Flatten())))
     ['0', '1', '1.0', '1.1']
     """
-    found: list[str] = []
+    collected: list[str] = []
     level = [("", unwrap(network))]
     while level:
         level = [
@@ -41,16 +41,16 @@ def candidates(network: nn.Module, limit: int = 40) -> list[str]:
             for name, parent in level
             for child, module in parent.named_children()
         ]
-        # A list or dictionary of modules is never called, so nothing comes out of it.
+        # A list or dictionary of modules is never called, so it has no output.
         names = [name for name, module in level if not isinstance(module, nn.ModuleList | nn.ModuleDict)]
-        if found and len(found) + len(names) > limit:
+        if collected and len(collected) + len(names) > limit:
             break
-        found += names
-    return sorted(found)
+        collected += names
+    return sorted(collected)
 
 
 def resolve(network: nn.Module, name: str) -> nn.Module:
-    """Find a module by its name, with or without the parts that a wrapper adds to it.
+    """The module of this name, with or without the parts that a wrapper adds to names.
 
     Errors: ``ValueError`` with the nearest names.
 
@@ -81,23 +81,23 @@ def _child(module: nn.Module, name: str) -> nn.Module | None:
 
 
 class FeatureHooks:
-    """What the named modules of a network put out (or, with ``NAME:input``, take in) in its latest forward.
+    """The outputs of named modules (with ``NAME:input`` their inputs) in the latest forward pass of a network.
 
-    The network may be plain, compiled or wrapped, before or after. Of a module that is called several times in a
-    forward the last call counts. Nothing is copied: a feature carries its gradient, and the next forward or
-    :meth:`clear` lets go of it. A context manager; :meth:`close` takes the taps out.
+    The network may be plain, compiled or wrapped, before or after the hooks are set. For a module that is called
+    several times in one pass, the last call counts. Nothing is copied: a feature carries its gradient, and is
+    released by the next pass or by :meth:`clear`. A context manager; :meth:`close` removes the hooks.
 
     Errors: ``ValueError`` for a name that does not exist, or a network that is split over several devices; during
-    the forward, for a module that puts out something else than a tensor.
+    the pass, for a module whose output is not a tensor.
 
     >>> network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
-    >>> with FeatureHooks(network, ["1", "2:input", "2"]) as taps:
+    >>> with FeatureHooks(network, ["1", "2:input", "2"]) as hooks:
     ...     logits = network(torch.zeros(4, 2))
-    ...     {name: list(feature.shape) for name, feature in taps.features.items()}
+    ...     {name: list(feature.shape) for name, feature in hooks.features.items()}
     {'1': [4, 3], '2:input': [4, 3], '2': [4, 1]}
-    >>> with FeatureHooks(network, ["1", "2:input", "2"]) as taps:
+    >>> with FeatureHooks(network, ["1", "2:input", "2"]) as hooks:
     ...     logits = network(torch.zeros(4, 2))
-    ...     taps.features["2"] is logits
+    ...     hooks.features["2"] is logits
     True
     """
 
@@ -105,51 +105,51 @@ class FeatureHooks:
         _refuse_split(network)
         self.names = tuple(dict.fromkeys(names))
         modules = [resolve(network, name.removesuffix(_INPUT)) for name in self.names]
-        self._taps = tuple(_Tap(name) for name in self.names)
-        if not self._taps:
-            self._hooks = []
+        self._captures = tuple(_Capture(name) for name in self.names)
+        if not self._captures:
+            self._handles = []
             return
         _let_compiled_code_see_hooks()
-        self._hooks = [network.register_forward_pre_hook(_clear(self._taps))]
-        for tap, module in zip(self._taps, modules, strict=True):
-            if tap.name.endswith(_INPUT):
-                self._hooks.append(module.register_forward_pre_hook(_keep_input(tap)))
+        self._handles = [network.register_forward_pre_hook(_clear(self._captures))]
+        for capture, module in zip(self._captures, modules, strict=True):
+            if capture.name.endswith(_INPUT):
+                self._handles.append(module.register_forward_pre_hook(_store_input(capture)))
             else:
-                self._hooks.append(module.register_forward_hook(_keep_output(tap)))
+                self._handles.append(module.register_forward_hook(_store_output(capture)))
 
     @property
     def features(self) -> dict[str, Tensor]:
-        """The features of the latest forward by name, in the order of the names.
+        """The features of the latest forward pass by name, in the order of the names.
 
-        Errors: ``RuntimeError`` before a forward, for a module that the forward did not call, or whose output was
-        changed in place afterwards, as ``ReLU(inplace=True)`` does.
+        Errors: ``RuntimeError`` before a pass, for a module that the pass did not call, or whose output was changed
+        in place afterwards, as by ``ReLU(inplace=True)``.
         """
-        missing = [tap.name for tap in self._taps if tap.feature is None]
+        missing = [capture.name for capture in self._captures if capture.feature is None]
         if missing:
-            ran = len(missing) < len(self._taps)
-            reason = "the latest forward did not call them" if ran else "the network has not run since"
+            some_ran = len(missing) < len(self._captures)
+            reason = "the latest forward did not call them" if some_ran else "the network has not run since"
             raise RuntimeError(f"no features of {', '.join(missing)}: {reason}")
-        found: dict[str, Tensor] = {}
-        for tap in self._taps:
-            assert tap.feature is not None
-            if tap.version >= 0 and tap.feature._version != tap.version:
+        features: dict[str, Tensor] = {}
+        for capture in self._captures:
+            assert capture.feature is not None
+            if capture.version >= 0 and capture.feature._version != capture.version:
                 raise RuntimeError(
-                    f"the features of {tap.name} were changed in place after they were taken: "
-                    "tap the module that changes them, or set its inplace=False"
+                    f"the features of {capture.name} were changed in place after they were computed: "
+                    "read those of the module that changes them, or set its inplace=False"
                 )
-            found[tap.name] = tap.feature
-        return found
+            features[capture.name] = capture.feature
+        return features
 
     def clear(self) -> None:
-        """Let go of the features, and of the graph behind them."""
-        for tap in self._taps:
-            tap.feature = None
+        """Release the features, and the graph behind them."""
+        for capture in self._captures:
+            capture.feature = None
 
     def close(self) -> None:
-        """Take the taps out of the network."""
-        for hook in self._hooks:
+        """Remove the hooks from the network."""
+        for hook in self._handles:
             hook.remove()
-        self._hooks.clear()
+        self._handles.clear()
         self.clear()
 
     def __enter__(self) -> FeatureHooks:
@@ -159,11 +159,11 @@ class FeatureHooks:
         self.close()
 
 
-class _Tap:
-    """One feature and how often it had been written to, -1 where nobody counts.
+class _Capture:
+    """One feature, and torch's count of writes to it when it was stored (-1 if unknown).
 
-    An object of its own for each: compiled code that fills it needs to know nothing of the others, nor of what was
-    in it before.
+    Each feature has its own object, so that compiled code that stores one depends neither on the others nor on the
+    previous value.
     """
 
     def __init__(self, name: str) -> None:
@@ -171,27 +171,28 @@ class _Tap:
         self.feature: Tensor | None = None
         self.version = -1
 
-    def keep(self, feature: Any) -> None:
+    def store(self, feature: Any) -> None:
         if not isinstance(feature, Tensor):
             raise ValueError(
-                f"module {self.name!r} gives a {type(feature).__name__}, and a feature is a tensor: tap one inside it"
+                f"module {self.name!r} gives a {type(feature).__name__}, and a feature is a tensor: "
+                "name a module inside it"
             )
         counted = not torch.compiler.is_compiling() and not feature.is_inference()
         self.feature, self.version = feature, feature._version if counted else -1
 
 
-def _keep_output(tap: _Tap) -> Callable[[nn.Module, Any, Any], None]:
-    return lambda module, args, output: tap.keep(output)
+def _store_output(capture: _Capture) -> Callable[[nn.Module, Any, Any], None]:
+    return lambda module, args, output: capture.store(output)
 
 
-def _keep_input(tap: _Tap) -> Callable[[nn.Module, Any], None]:
-    return lambda module, args: tap.keep(args[0] if args else None)
+def _store_input(capture: _Capture) -> Callable[[nn.Module, Any], None]:
+    return lambda module, args: capture.store(args[0] if args else None)
 
 
-def _clear(taps: tuple[_Tap, ...]) -> Callable[[nn.Module, Any], None]:
+def _clear(captures: tuple[_Capture, ...]) -> Callable[[nn.Module, Any], None]:
     def hook(module: nn.Module, args: Any) -> None:
-        for tap in taps:
-            tap.feature = None
+        for capture in captures:
+            capture.feature = None
 
     return hook
 
@@ -200,17 +201,17 @@ def _refuse_split(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
             raise ValueError(
-                f"DataParallel deals each batch out to {len(module.device_ids)} devices, so that no feature is of "
-                "the whole batch: use DistributedDataParallel"
+                f"DataParallel splits each batch over {len(module.device_ids)} devices, so that no feature is that "
+                "of the whole batch: use DistributedDataParallel"
             )
 
 
 def _let_compiled_code_see_hooks() -> None:
-    """Make compiled code notice hooks that come and go.
+    """Make compiled code notice hooks that are set and removed.
 
-    By default it assumes that the hooks it was compiled with stay for good, also in other networks of the same
-    class: taps would then be silent, or stay after they are closed. Code compiled under that assumption is dropped,
-    once in a process.
+    By default it assumes that the hooks it was compiled with never change, even in other networks of the same class:
+    new hooks would then not run, or run after they are removed. Code compiled under that assumption is dropped, once
+    per process.
     """
     import torch._dynamo
 

@@ -1,4 +1,4 @@
-"""GoogLeNet for small images, as Tf-KD trains it: batch normalisation, two 3x3 for each 5x5, no side classifiers.
+"""GoogLeNet for small images, as in Tf-KD: batch normalization, two 3x3 for each 5x5, no side classifiers.
 
 Source: Szegedy et al., "Going Deeper with Convolutions", arXiv 1409.4842; the public code of Yuan et al.,
 arXiv 1909.11723.
@@ -32,8 +32,8 @@ def _inception(
 def googlenet(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """GoogLeNet for small images (6.3 M parameters at 100 classes).
 
-    Weights start as torch draws them. Tf-KD's code gives one normalisation of each 5x5 branch the channel count as
-    its epsilon, surely by accident; here it is the usual 1e-5.
+    Weights have torch's default initialization. Tf-KD's code passes the channel count as epsilon to one
+    normalization of each 5x5 branch, surely by accident; here it is the usual 1e-5.
 
     Shapes: images `[B, in_channels, H, W]`, any H and W -> logits `[B, num_classes]`.
 

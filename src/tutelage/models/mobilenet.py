@@ -1,7 +1,7 @@
 """MobileNetV2 for small images, in the two forms that distillation papers use.
 
-Seven stages of inverted residuals: 1x1 to more channels, 3x3 on each channel alone, 1x1 back, with no activation
-at the end, so the output of a stage is linear.
+Seven stages of inverted residuals: a 1x1 convolution to more channels, a 3x3 on each channel by itself, a 1x1 back,
+with no activation at the end, so the output of a stage is linear.
 
 Source: Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2", arXiv 1801.04381.
 """
@@ -47,7 +47,7 @@ def _stages(
 
 
 def mobilenet_v2_half(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
-    """MobileNetV2 of half width (0.8 M parameters at 100 classes), as the CRD benchmark trains it.
+    """MobileNetV2 of half width (0.8 M parameters at 100 classes), as in the CRD benchmark.
 
     ReLU instead of ReLU6; the stem and stages 3, 4 and 6 halve the image, so that 32x32 ends as 2x2.
 
@@ -72,10 +72,10 @@ def mobilenet_v2_half(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
 
 
 def mobilenet_v2(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
-    """MobileNetV2 (2.4 M parameters at 100 classes), as Tf-KD trains it.
+    """MobileNetV2 (2.4 M parameters at 100 classes), as in Tf-KD.
 
     Convolutions have biases; the stem is a 1x1 convolution that adds a border of one pixel; stages 2, 3 and 4
-    halve the image. Weights start as torch draws them.
+    halve the image. Weights have torch's default initialization.
 
     Shapes: images `[B, in_channels, H, W]`, any H and W -> logits `[B, num_classes]`.
 

@@ -1,4 +1,4 @@
-"""The small convolutional network without shortcuts that Tf-KD takes as a weak student."""
+"""The small convolutional network without shortcuts that Tf-KD uses as a weak student."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _stage(in_channels: int, out_channels: int) -> nn.Sequential:
 def plain_cnn(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Three convolutions and two linear layers with dropout (0.36 M parameters).
 
-    A 32x32 image arrives at the linear layers as 4x4; other sizes are brought to 4x4 by averaging. Weights start as
-    torch draws them.
+    A 32x32 image reaches the linear layers as 4x4; other sizes are averaged to 4x4. Weights have torch's
+    default initialization.
 
     Shapes: images `[B, in_channels, H, W]`, H and W at least 8 -> logits `[B, num_classes]`.
 

@@ -1,7 +1,7 @@
 """The four-stage residual networks of ImageNet with a stem for small images: one 3x3 convolution, no pooling.
 
-Shortcuts that change the shape are normalised 1x1 convolutions (option B of the paper). In `resnet50` the 3x3
-convolution of a bottleneck carries the stride. The output of `stageS.B.sum` is the value before the last ReLU of
+Shortcuts that change the shape are normalized 1x1 convolutions (option B of the paper). In `resnet50` the 3x3
+convolution of a bottleneck has the stride. The output of `stageS.B.sum` is the value before the last ReLU of
 block B of stage S.
 
 Source: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", arXiv 1512.03385, table 1.
@@ -28,7 +28,7 @@ def _basic(in_channels: int, width: int, stride: int) -> nn.Module:
 def bottleneck_stage(
     in_channels: int, width: int, out_channels: int, depth: int, stride: int, groups: int = 1
 ) -> nn.Sequential:
-    """Return `depth` blocks of 1x1, 3x3 in groups, 1x1, of which the first carries the stride."""
+    """Return `depth` blocks of 1x1, 3x3 in groups, 1x1, of which the first has the stride."""
 
     def block(in_channels: int, stride: int) -> nn.Module:
         body = chain(

@@ -1,6 +1,6 @@
 """Residual networks with grouped convolutions and a stem for small images: one 3x3 convolution, no pooling.
 
-A name like 8x64d reads: 8 groups of 64 channels each in the first stage.
+8x64d means 8 groups of 64 channels each in the first stage.
 
 Source: Xie, Girshick, Dollár, Tu, He, "Aggregated Residual Transformations for Deep Neural Networks",
 arXiv 1611.05431.

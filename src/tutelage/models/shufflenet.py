@@ -1,6 +1,7 @@
 """ShuffleNet V1 and V2 for small images, in the forms that distillation papers use.
 
-Three stages, each halving the image at its start. Weights start as torch draws them, as in the public codes.
+Three stages, each halving the image at its start. Weights have torch's default initialization, as in
+the public codes.
 
 Source: Zhang, Zhou, Lin, Sun, "ShuffleNet", arXiv 1707.01083;
 Ma, Zhang, Zheng, Sun, "ShuffleNet V2", arXiv 1807.11164.
@@ -15,7 +16,7 @@ from tutelage.models._layers import Concat, Sum, chain, conv, conv_norm_relu, he
 
 
 class SecondHalf(nn.Module):
-    """The first half of the channels as it is, the second half after `body`."""
+    """Pass the first half of the channels through, and apply `body` to the second half."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
@@ -23,8 +24,8 @@ class SecondHalf(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return both halves joined."""
-        kept, changed = x.chunk(2, 1)
-        return torch.cat([kept, self.body(changed)], 1)
+        first, second = x.chunk(2, 1)
+        return torch.cat([first, self.body(second)], 1)
 
 
 def _v1_block(in_channels: int, out_channels: int, stride: int, groups: int, first_groups: int) -> nn.Module:
@@ -52,9 +53,9 @@ def _v1_stage(in_channels: int, out_channels: int, depth: int, first_groups: int
 
 
 def shufflenet_v1(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
-    """ShuffleNet V1 with 3 groups (0.9 M parameters at 100 classes), as the CRD benchmark trains it.
+    """ShuffleNet V1 with 3 groups (0.9 M parameters at 100 classes), as in the CRD benchmark.
 
-    The ReLU after each 3x3 convolution is that code's, not the paper's. The output of `stageS.B.sum` (`concat` in a
+    The ReLU after each 3x3 convolution is from that code, not the paper. The output of `stageS.B.sum` (`concat` in a
     first block) is the value before the block's last ReLU.
 
     Shapes: images `[B, in_channels, H, W]`, any H and W -> logits `[B, num_classes]`.
@@ -108,7 +109,7 @@ def _v2_stage(in_channels: int, out_channels: int, depth: int, inner: int, bias:
 
 
 def shufflenet_v2(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
-    """ShuffleNet V2 (1.4 M parameters at 100 classes), as the CRD benchmark trains it; see `shufflenet_v1`.
+    """ShuffleNet V2 (1.4 M parameters at 100 classes), as in the CRD benchmark; see `shufflenet_v1`.
 
     Source: Ma et al., arXiv 1807.11164, table 5; the public code of Tian et al., arXiv 1910.10699.
     """
@@ -123,7 +124,7 @@ def shufflenet_v2(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
 
 
 def shufflenet_v2_tfkd(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
-    """ShuffleNet V2 (1.4 M parameters at 100 classes), as Tf-KD trains it; see `shufflenet_v1`.
+    """ShuffleNet V2 (1.4 M parameters at 100 classes), as in Tf-KD; see `shufflenet_v1`.
 
     Convolutions have biases, the stem is a 3x3 convolution with no ReLU, and the first block of a stage narrows
     only in its last convolution.

@@ -1,4 +1,4 @@
-"""VGG for small images, with batch normalisation and one linear layer, in the form of the CRD benchmark.
+"""VGG for small images, with batch normalization and one linear layer, in the form of the CRD benchmark.
 
 Max pooling follows the stem and stages 1 and 2, so that a 32x32 image enters stages 3 and 4 as 4x4. The output of
 `stageS.B.norm` of the last B is the value before the stage's last ReLU.
@@ -36,7 +36,7 @@ def _vgg(depth: int, num_classes: int, in_channels: int) -> nn.Module:
 
 
 def vgg8(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
-    """VGG with one convolution a stage (3.9 M parameters).
+    """VGG with one convolution per stage (3.9 M parameters).
 
     Shapes: images `[B, in_channels, H, W]`, H and W at least 8 -> logits `[B, num_classes]`.
 
@@ -50,5 +50,5 @@ def vgg8(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
 
 
 def vgg13(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
-    """VGG with two convolutions a stage (9.4 M parameters); see `vgg8`."""
+    """VGG with two convolutions per stage (9.4 M parameters); see `vgg8`."""
     return _vgg(2, num_classes, in_channels)

@@ -1,6 +1,6 @@
 """Wide residual networks with pre-activation: 6n + 4 layers in three stages of 16k, 32k and 64k channels.
 
-The output of a stage is a value before activation; `stage2.0.norm`, `stage3.0.norm` and `norm` normalise the
+The output of a stage is a value before activation; `stage2.0.norm`, `stage3.0.norm` and `norm` normalize the
 outputs of stages 1, 2 and 3 before their ReLU.
 
 Source: Zagoruyko, Komodakis, "Wide Residual Networks", arXiv 1605.07146.
@@ -23,7 +23,7 @@ def _block(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     }
     if in_channels == out_channels:
         return Sum(chain(**enter, **body), nn.Identity())
-    # Where the width changes, both branches start from the activated input.
+    # If the width changes, both branches start from the activated input.
     shortcut = conv(in_channels, out_channels, 1, stride)
     return chain(norm=enter["norm1"], relu=enter["relu1"], sum=Sum(chain(**body), shortcut))
 

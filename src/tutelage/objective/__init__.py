@@ -1,4 +1,4 @@
-"""Signals, targets, scalars, terms and the objective they make."""
+"""Signals, targets, scalars, terms, and the objective that is made of them."""
 
 from tutelage.objective.connectors import Connected, pointwise
 from tutelage.objective.expected import expected_primary
@@ -11,11 +11,13 @@ from tutelage.objective.features import (
     layer_pairs,
     same_size,
 )
+from tutelage.objective.formula import distance_name, number, times
 from tutelage.objective.objective import BoundObjective, Loss, Objective, beside_labels
+from tutelage.objective.protocol import LogitTerm, Term, TermWrapper
 from tutelage.objective.schedules import Ramp, Scaled, crossfade
-from tutelage.objective.signals import Prediction, Signals
-from tutelage.objective.targets import Constant, Labels, Scalar, Target, TeacherProbs, number
-from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference, Term
+from tutelage.objective.signals import Prediction, Signals, TrainingSet
+from tutelage.objective.targets import Constant, Labels, Scalar, Target, TeacherProbs
+from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference
 
 __all__ = [
     "BoundObjective",
@@ -29,6 +31,7 @@ __all__ = [
     "Labels",
     "Layers",
     "LearnedDistance",
+    "LogitTerm",
     "Loss",
     "Match",
     "Objective",
@@ -41,11 +44,15 @@ __all__ = [
     "Target",
     "TeacherProbs",
     "Term",
+    "TermWrapper",
+    "TrainingSet",
     "beside_labels",
     "crossfade",
+    "distance_name",
     "expected_primary",
     "layer_pairs",
     "number",
     "pointwise",
     "same_size",
+    "times",
 ]

@@ -1,4 +1,4 @@
-"""The score that the labelled class ends with where an objective is fitted perfectly."""
+"""The score of the labelled class at the optimum of an objective."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDi
 
 
 def expected_primary(objective: Objective, num_classes: int, teacher_primary: float | None = None) -> float | None:
-    """The expected score of the labelled class at the optimum, or None where no closed form is known.
+    """The score of the labelled class where the objective is smallest; None where no closed form is known.
 
-    Formula: matching terms at temperature 1 pull towards the weighted mean of their targets, ``sum w t / sum w``
-    (Eq. 4: ``1 - lambda (1 - f_y)``); labels beside a score difference of weight ``eta / (1 - eta)`` end at
-    ``u(eta)``, beside a confidence penalty at the inverse of ``beta(p)``.
+    Formula: matching terms at temperature 1 lead to the weighted mean of their targets, ``sum w t / sum w``
+    (Eq. 4: ``1 - lambda (1 - f_y)``); labels and a score difference of weight ``eta / (1 - eta)`` lead to
+    ``u(eta)``, labels and a confidence penalty to the inverse of ``beta(p)``.
 
     >>> from tutelage.methods.tolerant import tolerant_patriarch, tolerant_student
     >>> first = expected_primary(tolerant_patriarch(primary=0.6), num_classes=100)

@@ -1,7 +1,7 @@
-"""Terms on features: what a student's layer should look like beside its teacher's.
+"""Terms that compare features of the student's layers with those of the teacher's.
 
-A distance may have weights of its own (a regressor, a variance). It is then a frozen description with a ``build``,
-and what it builds is trained and checkpointed beside the student, but is no part of it.
+A distance may have weights of its own (a regressor, a variance). It is then a frozen description with a ``build``;
+what it builds is trained and saved beside the student, but is no part of it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from tutelage import functional
-from tutelage.objective.signals import Signals
-from tutelage.objective.targets import Constant, Scalar, number
+from tutelage.objective.formula import distance_name, number, times
+from tutelage.objective.signals import Signals, TrainingSet
+from tutelage.objective.targets import Constant, Scalar
 
 FeatureDistance = Callable[[Tensor, Tensor], Tensor]
-"""``(student features, teacher features) -> [B]``."""
+"""A function ``(student features, teacher features) -> [B]``."""
 
 Layers = Sequence[str | tuple[str, str]]
-"""Layers as named in ``network.named_modules()``: one name for both networks, or (the student's, the teacher's)."""
+"""Layers by their names in ``network.named_modules()``: one name for both networks, or (student's, teacher's)."""
 
 
 @runtime_checkable
@@ -29,7 +30,7 @@ class LearnedDistance(Protocol):
     """The description of a feature distance that has weights."""
 
     def build(self, student: Tensor, teacher: Tensor) -> nn.Module:
-        """Make it for features of these shapes: a module ``(student, teacher) -> [B]``."""
+        """Make the distance for features of these shapes: a module ``(student, teacher) -> [B]``."""
         ...
 
 
@@ -48,9 +49,9 @@ def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def layer_pairs(layers: Layers) -> tuple[tuple[str, str], ...]:
-    """Spell out layers as (student's, teacher's); a name alone is that of both.
+    """Write layers as pairs (student's, teacher's); a single name stands for both.
 
-    Errors: ``TypeError`` for one name that is in no tuple, which would be read letter by letter.
+    Errors: ``TypeError`` for a bare string, which would be read letter by letter.
 
     >>> layer_pairs(("stage1", ("stage2", "layer2")))
     (('stage1', 'stage1'), ('stage2', 'layer2'))
@@ -64,20 +65,17 @@ def _named(student: str, teacher: str) -> str:
     return student if student == teacher else f"{student}/{teacher}"
 
 
-def _times(weight: str, rest: str) -> str:
-    return rest if weight == "1" else f"{weight} {rest}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureMatch:
     """Bring layers of the student close to layers of the teacher.
 
     Formula: ``weight * sum_l w_l distance(F^S_l, F^T_l)`` over pairs of layers (student's, teacher's), named as in
-    ``network.named_modules()``. Maps of different sizes are average-pooled to the smaller first, unless ``pooled`` is
-    False: for distances that take any sizes, or a learned one that brings them together. ``layer_weights`` are all 1
-    by default. No gradient reaches the teacher's features.
+    ``network.named_modules()``. Maps of different sizes are average-pooled to the smaller size first; set ``pooled``
+    to False for distances that take any sizes, or that learn to connect them. ``layer_weights`` are all 1 by default.
+    No gradient reaches the teacher's features.
 
-    Errors: ``ValueError`` for no layer, another number of weights than of layers, or features that the signals lack.
+    Errors: ``ValueError`` for no layer, for a number of weights that is not that of the layers, or for features that
+    the signals lack.
 
     >>> from tutelage.functional import attention_transfer
     >>> at = FeatureMatch(
@@ -107,16 +105,16 @@ class FeatureMatch:
 
     @property
     def student_layers(self) -> tuple[str, ...]:
-        """The student's layers it reads."""
+        """The student's layers whose features the term reads."""
         return tuple(student for student, _ in self.layers)
 
     @property
     def teacher_layers(self) -> tuple[str, ...]:
-        """The teacher's layers it reads."""
+        """The teacher's layers whose features the term reads."""
         return tuple(teacher for _, teacher in self.layers)
 
-    def build(self, example: Signals) -> nn.Module | None:
-        """Make what it learns for signals like these; None where it learns nothing."""
+    def build(self, example: Signals, data: TrainingSet) -> nn.Module | None:
+        """Make the learned distances for features like these; None for a distance that learns nothing."""
         if not isinstance(self.distance, LearnedDistance):
             return None
         pairs = self._pairs(example)
@@ -129,7 +127,7 @@ class FeatureMatch:
         return self.weighted(signals, [self.distance] * len(self.layers))
 
     def weighted(self, signals: Signals, distances: list[FeatureDistance]) -> Tensor:
-        """The weighted sum over the layers, each by its own distance, ``[B]``."""
+        """The weighted sum over the layers, each with its own distance, ``[B]``."""
         with torch.no_grad():
             scale = self.weight(signals)
         weights = self.layer_weights or (1.0,) * len(self.layers)
@@ -148,10 +146,10 @@ class FeatureMatch:
 
     def formula(self) -> str:
         """The term as a formula."""
-        distance = getattr(self.distance, "__name__", str(self.distance))
+        distance = distance_name(self.distance)
         weights = [number(weight) for weight in self.layer_weights] or ["1"] * len(self.layers)
-        named = [_times(weight, _named(*pair)) for weight, pair in zip(weights, self.layers, strict=True)]
-        return _times(self.weight.formula(), f"{distance}({', '.join(named)})")
+        named = [times(weight, _named(*pair)) for weight, pair in zip(weights, self.layers, strict=True)]
+        return times(self.weight.formula(), f"{distance}({', '.join(named)})")
 
 
 class _Heads(nn.Module):
@@ -171,11 +169,11 @@ class FlowMatch:
     """Match the flow between two layers: the Gram matrix of the first layer's channels with the second's.
 
     Formula: ``weight * sum_l mean((G^S_l - G^T_l)^2)`` over pairs ``((student's first, second), (teacher's ...))``.
-    The larger of two maps of one network is average-pooled to the smaller. No gradient reaches the teacher's
-    features.
+    The larger of two maps of one network is average-pooled to the size of the smaller. No gradient reaches the
+    teacher's features.
 
-    Errors: ``ValueError`` for no layer, features that the signals lack, or a layer with other channels in the student
-    than in the teacher.
+    Errors: ``ValueError`` for no layer, for features that the signals lack, or for a layer whose number of channels
+    differs between student and teacher.
 
     >>> flow = FlowMatch(name="flow", layers=((("stem", "stage1"), ("stem", "stage1")),), weight=Constant(50.0))
     >>> print(flow.formula())
@@ -196,13 +194,16 @@ class FlowMatch:
 
     @property
     def student_layers(self) -> tuple[str, ...]:
-        """The student's layers it reads."""
+        """The student's layers whose features the term reads."""
         return tuple(name for student, _ in self.layers for name in student)
 
     @property
     def teacher_layers(self) -> tuple[str, ...]:
-        """The teacher's layers it reads."""
+        """The teacher's layers whose features the term reads."""
         return tuple(name for _, teacher in self.layers for name in teacher)
+
+    def build(self, example: Signals, data: TrainingSet) -> None:
+        """Nothing to build: the flow learns nothing."""
 
     def __call__(self, signals: Signals) -> Tensor:
         """The weighted distance of each example, ``[B]``."""
@@ -216,7 +217,7 @@ class FlowMatch:
                 if one.shape[1] != other.shape[1]:
                     raise ValueError(
                         f"the flow of {_named(*names)} has {one.shape[1]} channels in the student and "
-                        f"{other.shape[1]} in the teacher: it needs layers with as many channels in both"
+                        f"{other.shape[1]} in the teacher: it needs the same number in both"
                     )
             values.append(functional.flow_of_solution(*same_size(*own), *same_size(*others)))
         return scale * torch.stack(values).sum(0)
@@ -224,4 +225,4 @@ class FlowMatch:
     def formula(self) -> str:
         """The term as a formula."""
         named = (_named("-".join(student), "-".join(teacher)) for student, teacher in self.layers)
-        return _times(self.weight.formula(), f"flow({', '.join(named)})")
+        return times(self.weight.formula(), f"flow({', '.join(named)})")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from tutelage import functional
-from tutelage.objective.signals import Signals
+from tutelage.objective.protocol import Term
+from tutelage.objective.signals import Signals, TrainingSet
 from tutelage.objective.targets import Constant, Labels
-from tutelage.objective.terms import Match, Term
+from tutelage.objective.terms import Match
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,9 +24,9 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What a model minimises: the batch mean of the sum of its terms.
+    """What a model minimizes: the batch mean of the sum of its terms.
 
-    Errors: ``ValueError`` for no term at all, or two of one name.
+    Errors: ``ValueError`` for no term, or for two of the same name; ``TypeError`` for anything that is not a term.
 
     >>> import torch
     >>> from tutelage.methods.hinton import distillation
@@ -41,6 +43,11 @@ class Objective:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", tuple(self.terms))
+        for term in self.terms:
+            if not isinstance(term, Term):
+                raise TypeError(
+                    f"an objective is made of terms, and {term!r} is not a complete one: see tutelage.objective.Term"
+                )
         names = [term.name for term in self.terms]
         if not names:
             raise ValueError("an objective needs at least one term")
@@ -49,25 +56,26 @@ class Objective:
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether any term asks a teacher."""
+        """Whether any term needs a teacher."""
         return any(term.needs_teacher for term in self.terms)
 
     @property
     def student_layers(self) -> tuple[str, ...]:
-        """The student's layers whose features any term reads, each once."""
-        return tuple(dict.fromkeys(layer for term in self.terms for layer in getattr(term, "student_layers", ())))
+        """The student's layers whose features the terms read, each once."""
+        return tuple(dict.fromkeys(layer for term in self.terms for layer in term.student_layers))
 
     @property
     def teacher_layers(self) -> tuple[str, ...]:
-        """The teacher's layers whose features any term reads, each once."""
-        return tuple(dict.fromkeys(layer for term in self.terms for layer in getattr(term, "teacher_layers", ())))
+        """The teacher's layers whose features the terms read, each once."""
+        return tuple(dict.fromkeys(layer for term in self.terms for layer in term.teacher_layers))
 
-    def bind(self, example: Signals) -> BoundObjective:
-        """Make what its terms learn (regressors, variances) for signals shaped like the example."""
-        return BoundObjective(self, example)
+    def bind(self, example: Signals, data: TrainingSet) -> BoundObjective:
+        """Build what the terms learn or remember, for signals shaped like the example and for this training set."""
+        modules = {term.name: term.build(example, data) for term in self.terms}
+        return BoundObjective(self, {name: module for name, module in modules.items() if module is not None})
 
     def also(self, other: Objective) -> Objective:
-        """Add the terms of another objective whose names this one does not have; its labels term stays this one's.
+        """Add the terms of another objective, except those whose name is already there: the labels count once.
 
         >>> from tutelage.methods.hinton import distillation
         >>> from tutelage.methods.confidence_penalty import confidence_penalty
@@ -80,7 +88,7 @@ class Objective:
     def __call__(self, signals: Signals) -> Loss:
         """The loss of a batch and its parts, each a batch mean.
 
-        Errors: ``ValueError`` for terms with weights of their own, which :meth:`bind` makes.
+        Errors: ``ValueError`` for terms that learn: call :meth:`bind` first.
         """
         return _mean({term.name: term(signals) for term in self.terms}, signals)
 
@@ -89,17 +97,12 @@ class Objective:
 
 
 class BoundObjective(nn.Module):
-    """An objective with what its terms learn; its parameters are trained beside the network's."""
+    """An objective with the modules that its terms built; their parameters are trained beside the network's."""
 
-    def __init__(self, objective: Objective, example: Signals | None = None) -> None:
+    def __init__(self, objective: Objective, modules: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.objective = objective
-        built = {}
-        for term in objective.terms:
-            head = term.build(example) if example is not None and hasattr(term, "build") else None
-            if head is not None:
-                built[term.name] = head
-        self.learned = nn.ModuleDict(built)
+        self.learned = nn.ModuleDict(modules)
 
     def forward(self, signals: Signals) -> Loss:
         """The loss of a batch and its parts, each a batch mean."""
@@ -113,8 +116,8 @@ def _mean(values: dict[str, Tensor], signals: Signals) -> Loss:
     parts = {}
     for name, value in values.items():
         if value.shape != signals.labels.shape:
-            given, wanted = list(value.shape), list(signals.labels.shape)
-            raise ValueError(f"term {name!r} gives {given}, not {wanted}: one value per example")
+            actual, expected = list(value.shape), list(signals.labels.shape)
+            raise ValueError(f"term {name!r} gives {actual}, not {expected}: one value per example")
         parts[name] = value.mean()
     total = sum(parts.values())
     assert isinstance(total, Tensor)
@@ -122,7 +125,7 @@ def _mean(values: dict[str, Tensor], signals: Signals) -> Loss:
 
 
 def beside_labels(hard_weight: float, *terms: Term) -> Objective:
-    """Put terms beside the labels' cross-entropy at temperature 1; a weight of 0 leaves the labels out.
+    """The labels' cross-entropy at temperature 1, plus other terms; a weight of 0 leaves the labels out.
 
     >>> from tutelage.objective import ScoreDifference
     >>> print(beside_labels(0.5, ScoreDifference(weight=0.5)))

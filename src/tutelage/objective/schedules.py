@@ -1,19 +1,21 @@
-"""What changes over the course of training: scalars that follow ``signals.progress``, and mixtures of methods."""
+"""Losses that change over training: scalars that follow ``signals.progress``, and mixtures of methods."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tutelage import functional
+from tutelage.objective.formula import number
 from tutelage.objective.objective import Objective
+from tutelage.objective.protocol import Term, TermWrapper
 from tutelage.objective.signals import Signals
-from tutelage.objective.targets import Scalar, number
-from tutelage.objective.terms import Term
+from tutelage.objective.targets import Scalar
 
 Shape = Literal["linear", "cosine"]
 
@@ -23,12 +25,12 @@ class Ramp:
     """A number that goes from ``from_`` to ``to`` while training goes from ``start`` to ``stop``.
 
     Formula: ``from_ + (to - from_) s``, ``s = clip((progress - start) / (stop - start), 0, 1)``; with ``cosine``
-    ``s`` becomes ``(1 - cos(pi s)) / 2``. Where ``start == stop`` it is a step.
+    ``s`` becomes ``(1 - cos(pi s)) / 2``. With ``start == stop`` it is a jump.
 
     Units: ``start`` and ``stop`` are shares of training in ``[0, 1]``, not epochs.
 
-    Errors: ``ValueError`` for shares out of order, ends that are not finite, an unknown shape, or signals that do not
-    say how far training is.
+    Errors: ``ValueError`` for shares out of order, ends that are not finite, an unknown shape, or signals without
+    ``progress``.
 
     >>> rise = Ramp(0.0, 0.5, to=0.9)
     >>> rise.formula()
@@ -37,7 +39,7 @@ class Ramp:
     >>> [rise(Signals(student_logits=logits, labels=labels, progress=done)) for done in (0.0, 0.25, 0.75)]
     [0.0, 0.45, 0.9]
 
-    Source: none needed; the warm-up of the mdistiller code is one.
+    Source: none needed; the warm-up in the mdistiller code is an example.
     """
 
     start: float = 0.0
@@ -71,15 +73,15 @@ class Ramp:
         return self.from_ + (self.to - self.from_) * share
 
     def formula(self) -> str:
-        """How it reads in a formula."""
-        way = "" if self.shape == "linear" else f" by {self.shape}"
-        ends = f"{number(self.from_)} to {number(self.to)}{way}"
+        """The scalar as written in a formula."""
+        suffix = "" if self.shape == "linear" else f" by {self.shape}"
+        ends = f"{number(self.from_)} to {number(self.to)}{suffix}"
         return f"({ends} over progress {number(self.start)} to {number(self.stop)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scaled:
-    """Any term, times a scalar.
+class Scaled(TermWrapper):
+    """Any term, multiplied by a scalar.
 
     >>> from tutelage.objective import ConfidencePenalty
     >>> Scaled(name="penalty", of=ConfidencePenalty(weight=0.1), by=Ramp(0.5, 1.0)).formula()
@@ -88,70 +90,39 @@ class Scaled:
     Source: none needed.
     """
 
-    name: str
+    name: str = field()  # in place of the inherited property, which a dataclass would take for a default
     of: Term
     by: Scalar
 
     def __post_init__(self) -> None:
-        for field, kind in (("of", Term), ("by", Scalar)):
-            if not isinstance(getattr(self, field), kind):
-                raise TypeError(f"{field} of {self.name!r} must be a {kind.__name__}, not {getattr(self, field)!r}")
+        for part, kind in (("of", Term), ("by", Scalar)):
+            if not isinstance(getattr(self, part), kind):
+                raise TypeError(f"{part} of {self.name!r} must be a {kind.__name__}, not {getattr(self, part)!r}")
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether the term or the scalar asks a teacher."""
+        """Whether the term or the scalar needs a teacher."""
         return self.of.needs_teacher or self.by.needs_teacher
 
-    @property
-    def student_layers(self) -> tuple[str, ...]:
-        """The student's layers the term reads."""
-        return tuple(getattr(self.of, "student_layers", ()))
-
-    @property
-    def teacher_layers(self) -> tuple[str, ...]:
-        """The teacher's layers the term reads."""
-        return tuple(getattr(self.of, "teacher_layers", ()))
-
-    def build(self, example: Signals) -> nn.Module | None:
-        """Make what the term learns for signals like these; None where it learns nothing."""
-        head = self.of.build(example) if hasattr(self.of, "build") else None
-        return None if head is None else _ScaledHead(self, head)
-
-    def __call__(self, signals: Signals) -> Tensor:
+    def apply(self, signals: Signals, inner: Callable[[Signals], Tensor]) -> Tensor:
         """The scaled value of each example, ``[B]``."""
-        return self.scale(signals, self.of(signals))
-
-    def scale(self, signals: Signals, values: Tensor) -> Tensor:
-        """What the term gave, scaled, ``[B]``."""
         with torch.no_grad():
-            by = functional.per_sample(self.by(signals), signals.student_logits).flatten()
-        return by * values
+            scale = functional.per_sample(self.by(signals), signals.student_logits).flatten()
+        return scale * inner(signals)
 
     def formula(self) -> str:
         """The term as a formula."""
         return f"{self.by.formula()} [{self.of.formula()}]"
 
 
-class _ScaledHead(nn.Module):
-    """What the term learns, scaled."""
-
-    def __init__(self, term: Scaled, head: nn.Module) -> None:
-        super().__init__()
-        self.term = term
-        self.head = head
-
-    def forward(self, signals: Signals) -> Tensor:
-        return self.term.scale(signals, self.head(signals))
-
-
 def crossfade(first: Objective, then: Objective, start: float = 0.0, stop: float = 1.0) -> Objective:
-    """Mix two methods over the course of training: one fades out while the other fades in.
+    """Mix two methods over training: the first fades out while the second fades in.
 
-    Formula: ``(1 - s) first + s then``, ``s`` the ramp from ``start`` to ``stop``.
+    Formula: ``(1 - s) first + s then``, ``s`` rising from 0 at ``start`` to 1 at ``stop``.
 
     Units: ``start`` and ``stop`` are shares of training in ``[0, 1]``.
 
-    Errors: those of :class:`Ramp`.
+    Errors: as :class:`Ramp`.
 
     >>> from tutelage.methods.hinton import distillation, labels_only
     >>> print(crossfade(distillation(teacher_weight=1.0), labels_only(), start=0.5))
@@ -160,7 +131,7 @@ def crossfade(first: Objective, then: Objective, start: float = 0.0, stop: float
 
     Source: ours.
     """
-    out, into = Ramp(start, stop, 1.0, 0.0), Ramp(start, stop, 0.0, 1.0)
-    fading = tuple(Scaled(name=f"first/{term.name}", of=term, by=out) for term in first.terms)
-    coming = tuple(Scaled(name=f"then/{term.name}", of=term, by=into) for term in then.terms)
-    return Objective(fading + coming)
+    falling, rising = Ramp(start, stop, 1.0, 0.0), Ramp(start, stop, 0.0, 1.0)
+    fading_out = tuple(Scaled(name=f"first/{term.name}", of=term, by=falling) for term in first.terms)
+    fading_in = tuple(Scaled(name=f"then/{term.name}", of=term, by=rising) for term in then.terms)
+    return Objective(fading_out + fading_in)

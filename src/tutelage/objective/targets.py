@@ -1,4 +1,4 @@
-"""The parts a matching term is made of: targets and scalars that belong to no single paper."""
+"""Targets and scalars, the parts of a matching term: their protocols, and those that belong to no single paper."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from tutelage import functional
+from tutelage.objective.formula import number
 from tutelage.objective.signals import Signals
 
 
 @runtime_checkable
 class Target(Protocol):
-    """A distribution over the classes for each sample; it never sees a gradient."""
+    """A distribution over the classes for each sample; no gradient passes through it."""
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether it asks a teacher."""
+        """Whether it reads the teacher's logits or features."""
         ...
 
     def __call__(self, signals: Signals, temperature: float | Tensor) -> Tensor:
@@ -25,35 +26,26 @@ class Target(Protocol):
         ...
 
     def formula(self, temperature: str) -> str:
-        """How it reads in a formula, at a temperature written so (empty for 1)."""
+        """The target as written in a formula; ``temperature`` is the mark of its temperature, such as ``@4``."""
         ...
 
 
 @runtime_checkable
 class Scalar(Protocol):
-    """One number for the batch, or one for each sample ``[B]``; it never sees a gradient."""
+    """A temperature or weight: one number for the batch, or one for each sample; no gradient passes through it."""
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether it asks a teacher."""
+        """Whether it reads the teacher's logits or features."""
         ...
 
     def __call__(self, signals: Signals) -> float | Tensor:
-        """The number, or one for each sample."""
+        """The number, ``[]`` or ``[B]``."""
         ...
 
     def formula(self) -> str:
-        """How it reads in a formula."""
+        """The scalar as written in a formula."""
         ...
-
-
-def number(value: float) -> str:
-    """Write a number with at most six decimals and no trailing zeros.
-
-    >>> number(4 / 7), number(4.0), number(1e-4)
-    ('0.571429', '4', '0.0001')
-    """
-    return f"{value:.6f}".rstrip("0").rstrip(".") if abs(value) >= 1e-6 or value == 0 else f"{value:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +69,16 @@ class Constant:
         return self.value
 
     def formula(self) -> str:
-        """The number, written out."""
+        """The number as text."""
         return number(self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """The labels as distributions, smoothed by ``smoothing`` over all classes or over the others only.
+    """The labels as distributions, smoothed by ``smoothing`` over all classes or only over the others.
 
     Formula: ``(1 - e) 1[k = y] + e / K`` or, with ``others_only``, ``1 - e`` on the label and ``e / (K - 1)`` off it.
-    No temperature applies to it.
+    Temperatures do not apply.
 
     Source: Szegedy et al. 2016; the second form is that of the official Tf-KD code.
     """
@@ -104,7 +96,7 @@ class Labels:
         return smooth(signals.labels, classes, self.smoothing, dtype=dtype)
 
     def formula(self, temperature: str) -> str:
-        """How it reads in a formula."""
+        """The target as written in a formula."""
         if self.smoothing == 0.0:
             return "labels"
         return f"labels smoothed by {number(self.smoothing)}{' over the others' if self.others_only else ''}"
@@ -124,5 +116,5 @@ class TeacherProbs:
         return functional.soften(signals.from_teacher(), temperature)
 
     def formula(self, temperature: str) -> str:
-        """How it reads in a formula."""
+        """The target as written in a formula."""
         return f"teacher{temperature}"

@@ -1,20 +1,21 @@
-"""Terms: signals in, one value per example out."""
+"""The terms on logits that belong to no single paper."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from tutelage import functional
+from tutelage.objective.formula import distance_name, times
+from tutelage.objective.protocol import LogitTerm
 from tutelage.objective.signals import Signals
 from tutelage.objective.targets import Constant, Scalar, Target
 
 Distance = Callable[[Tensor, Tensor, float | Tensor], Tensor]
-"""``(target [B, K], student_logits [B, K], temperature [] or [B]) -> [B]``."""
+"""A function ``(target [B, K], student_logits [B, K], temperature [] or [B]) -> [B]``."""
 
 _SYMBOLS = {
     "kl_divergence": ("KL(", " ‖ "),
@@ -23,44 +24,17 @@ _SYMBOLS = {
 }
 
 
-@runtime_checkable
-class Term(Protocol):
-    """One named part of an objective."""
-
-    @property
-    def name(self) -> str:
-        """Its name among the parts of the loss."""
-        ...
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether it asks a teacher."""
-        ...
-
-    def __call__(self, signals: Signals) -> Tensor:
-        """Its weighted value for each example, ``[B]``."""
-        ...
-
-    def formula(self) -> str:
-        """The term as a formula with its numbers in."""
-        ...
-
-
 def _checked(scalar: float | Tensor, logits: Tensor) -> float | Tensor:
-    """Refuse a tensor that is neither ``[]`` nor ``[B]``, and bring it to the dtype of the logits."""
+    """Refuse a tensor that is neither ``[]`` nor ``[B]``, and convert it to the dtype of the logits."""
     return functional.per_sample(scalar, logits).squeeze(-1) if isinstance(scalar, Tensor) else scalar
 
 
-def _weighted(weight: str, rest: str) -> str:
-    return rest if weight == "1" else f"{weight} {rest}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
+class Match(LogitTerm):
     """Bring the student's distribution close to a target.
 
     Formula: ``weight * temperature**temperature_power * distance(target, student)``, both at that temperature.
-    Target, temperature and weight see no gradient; only the distance does.
+    No gradient passes through target, temperature and weight, only through the distance.
 
     >>> from tutelage.objective import Constant, TeacherProbs
     >>> print(Match(name="teacher", target=TeacherProbs(), temperature=Constant(4.0), weight=Constant(0.9)).formula())
@@ -77,13 +51,13 @@ class Match:
     distance: Distance = functional.kl_divergence
 
     def __post_init__(self) -> None:
-        for field, kind in (("target", Target), ("temperature", Scalar), ("weight", Scalar)):
-            if not isinstance(getattr(self, field), kind):
-                raise TypeError(f"{field} of {self.name!r} must be a {kind.__name__}, not {getattr(self, field)!r}")
+        for part, kind in (("target", Target), ("temperature", Scalar), ("weight", Scalar)):
+            if not isinstance(getattr(self, part), kind):
+                raise TypeError(f"{part} of {self.name!r} must be a {kind.__name__}, not {getattr(self, part)!r}")
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether any of its parts asks a teacher."""
+        """Whether the target, the temperature or the weight needs a teacher."""
         return any(part.needs_teacher for part in (self.target, self.temperature, self.weight))
 
     def __call__(self, signals: Signals) -> Tensor:
@@ -99,23 +73,23 @@ class Match:
     def formula(self) -> str:
         """The term as a formula; ``@T`` marks a distribution softened at temperature T."""
         temperature = self.temperature.formula()
-        fixed = temperature.replace(".", "").isdigit()
+        fixed = temperature.replace(".", "").isdigit()  # a number; anything longer is written once, as τ
         mark = "" if temperature == "1" else f"@{temperature}" if fixed else "@τ"
-        name = getattr(self.distance, "__name__", str(self.distance))
+        name = distance_name(self.distance)
         opening, between = _SYMBOLS.get(name, (f"{name}(", ", "))
         text = f"{opening}{self.target.formula(mark)}{between}student{mark})"
         if mark and self.temperature_power:
             power = f"{self.temperature_power:g}"
             text = f"{temperature if fixed else 'τ'}^{power} {text}"
-        text = _weighted(self.weight.formula(), text)
+        text = times(self.weight.formula(), text)
         return text if fixed else f"{text} with τ = {temperature}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreDifference:
+class ScoreDifference(LogitTerm):
     """Keep confidence on ``k - 1`` secondary classes.
 
-    Formula: ``weight * D_k``, ``D_k = f_a1 - mean(f_a2 ... f_ak)``, a_i the i-th best class of this very output.
+    Formula: ``weight * D_k``, ``D_k = f_a1 - mean(f_a2 ... f_ak)``, a_i the i-th best class of the output itself.
 
     >>> ScoreDifference(weight=0.5, k=5).formula()
     '0.5 D_5(student)'
@@ -138,11 +112,11 @@ class ScoreDifference:
 
     def formula(self) -> str:
         """The term as a formula."""
-        return _weighted(Constant(self.weight).formula(), f"D_{self.k}(student)")
+        return times(Constant(self.weight).formula(), f"D_{self.k}(student)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfidencePenalty:
+class ConfidencePenalty(LogitTerm):
     """Reward entropy; with a ``threshold`` in nats, only up to it.
 
     Formula: ``-weight * H(student)`` or ``weight * max(0, threshold - H(student))``.
@@ -168,5 +142,5 @@ class ConfidencePenalty:
         """The term as a formula."""
         weight = Constant(self.weight).formula()
         if self.threshold is None:
-            return f"-{_weighted(weight, 'H(student)')}"
-        return _weighted(weight, f"max(0, {Constant(self.threshold).formula()} - H(student))")
+            return f"-{times(weight, 'H(student)')}"
+        return times(weight, f"max(0, {Constant(self.threshold).formula()} - H(student))")

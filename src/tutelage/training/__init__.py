@@ -1,4 +1,4 @@
-"""Fit one model: the loop and its schedule."""
+"""Train one model: the loop and its schedule."""
 
 from tutelage.training.fit import Record, fit
 from tutelage.training.forward import DistillationForward, Teacher, gradient_shares

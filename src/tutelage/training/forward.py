@@ -1,4 +1,4 @@
-"""One batch through teacher and student, to signals; and how much of the gradient each term has."""
+"""One batch through teacher and student, to signals; and each term's share of the gradient."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from tutelage.data.batches import Batch, BatchLoader, Normalization, Plan
+from tutelage.data.batches import Batch, BatchLoader, Plan
+from tutelage.data.normalization import Normalization
 from tutelage.engine import Engine
 from tutelage.functional import hash_ints
 from tutelage.models.feature_hooks import FeatureHooks
-from tutelage.objective import BoundObjective, Loss, Objective, Prediction, Signals
+from tutelage.objective import BoundObjective, LogitTerm, Loss, Objective, Prediction, Signals, TrainingSet
 
 Teacher = Callable[[Batch], Prediction]
 """A frozen function from a batch to a prediction."""
 
 
 @runtime_checkable
-class Preparing(Protocol):
-    """A teacher that wants to know what an epoch will show before the epoch begins."""
+class PreparingTeacher(Protocol):
+    """A teacher that prepares each epoch, such as one that reads stored logits ahead of the steps."""
 
     def begin(self, plan: Plan) -> None:
-        """Make ready for an epoch."""
+        """Prepare for the epoch that shows this plan."""
         ...
 
 
 class DistillationForward:
-    """A student, what it minimises, and who teaches it; a context manager, which taps the student's layers.
+    """A student, its objective and its teacher, ready for batches. A context manager that hooks the student's layers.
 
     Errors: ``ValueError`` for an objective that needs a teacher where there is none, or a layer that does not exist.
     """
@@ -48,40 +49,43 @@ class DistillationForward:
         self.normalization = normalization
         self.engine = engine
         self.teacher = teacher
-        self.taps = FeatureHooks(self.network, objective.student_layers)
+        self.hooks = FeatureHooks(self.network, objective.student_layers)
 
     def __enter__(self) -> DistillationForward:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.taps.close()
+        self.hooks.close()
 
     def signals(self, batch: Batch, progress: float | None) -> Signals:
-        """Ask teacher and student; losses see float32, whatever the networks ran in."""
+        """Run teacher and student on a batch. Losses see float32, whatever precision the networks ran in."""
         with torch.no_grad():
-            told = None if self.teacher is None else self.teacher(batch)
+            prediction = None if self.teacher is None else self.teacher(batch)
         with self.engine.autocast():
             logits = self.network(batch.normalized(self.normalization))
         return Signals(
             student_logits=logits.float(),
             labels=batch.labels,
-            teacher_logits=None if told is None else told.logits,
+            teacher_logits=None if prediction is None else prediction.logits,
+            rows=batch.rows,
             keys=batch.keys,
             progress=progress,
-            student_features={name: feature.float() for name, feature in self.taps.features.items()},
-            teacher_features={} if told is None else told.features,
+            student_features={name: feature.float() for name, feature in self.hooks.features.items()},
+            teacher_features={} if prediction is None else prediction.features,
         )
 
     @torch.no_grad()
     def bind(self, data: BatchLoader, seed: int) -> BoundObjective:
-        """Make what the objective's terms learn; their first weights are a function of the seed."""
-        if not any(hasattr(term, "build") for term in self.objective.terms):
-            return BoundObjective(self.objective)
-        self.network.eval()  # only shapes matter here: no statistic may move
+        """Build what the objective's terms learn or remember; its first values are a function of the seed."""
+        if all(isinstance(term, LogitTerm) for term in self.objective.terms):
+            return BoundObjective(self.objective, {})  # nothing to build, so no need to run the networks
+        self.network.eval()  # the example is for its shapes: no statistic of the network may move
         example = self.signals(next(data.batches(seed, 0)), 0.0)
+        own_seed = int(hash_ints(seed, 3)) & (2**63 - 1)
+        known = TrainingSet(labels=data.labels, num_classes=example.num_classes, seed=own_seed)
         with torch.random.fork_rng():
-            torch.manual_seed(int(hash_ints(seed, 3)) & (2**63 - 1))
-            return self.objective.bind(example).to(self.engine.device)
+            torch.manual_seed(own_seed)
+            return self.objective.bind(example, known).to(self.engine.device)
 
 
 def gradient_shares(loss: Loss, parameters: Sequence[Tensor]) -> Tensor:

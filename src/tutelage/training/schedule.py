@@ -1,4 +1,4 @@
-"""How long and how fast a model learns."""
+"""The schedule of a training run: epochs, batch size, learning rate and its decay."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class Decay(Protocol):
-    """The share of the highest learning rate at a point of training."""
+    """How the learning rate changes over training, as a share of the highest."""
 
     def share(self, progress: float) -> float:
-        """The share at ``progress`` in ``[0, 1)``."""
+        """The share of the highest learning rate at ``progress`` in ``[0, 1)``."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Milestones:
-    """Multiply by ``factor`` at each share ``at`` of training.
+    """Multiply the rate by ``factor`` at each share ``at`` of training.
 
     >>> [round(Milestones().share(p), 4) for p in (0.0, 0.5, 0.9)]
     [1.0, 0.1, 0.01]
@@ -28,21 +28,21 @@ class Milestones:
     factor: float = 0.1
 
     def share(self, progress: float) -> float:
-        """The share at ``progress``."""
-        # A milestone falls on the step that reaches it, also where the division is off by a rounding error.
+        """The share of the highest learning rate at ``progress``."""
+        # The tolerance lets a milestone fall on the step that reaches it even if the division rounds down.
         return self.factor ** sum(progress >= at - 1e-9 for at in self.at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cosine:
-    """Half a cosine from 1 to 0.
+    """Fall from 1 to 0 along half a cosine.
 
     >>> round(Cosine().share(0.5), 4)
     0.5
     """
 
     def share(self, progress: float) -> float:
-        """The share at ``progress``."""
+        """The share of the highest learning rate at ``progress``."""
         return 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -57,7 +57,7 @@ class OneCycle:
     rise: float = 0.3
 
     def share(self, progress: float) -> float:
-        """The share at ``progress``."""
+        """The share of the highest learning rate at ``progress``."""
         if progress < self.rise:
             return 1 - (1 - 1 / 25) * 0.5 * (1 + math.cos(math.pi * progress / self.rise))
         return 0.5 * (1 + math.cos(math.pi * (progress - self.rise) / (1 - self.rise)))
@@ -65,7 +65,7 @@ class OneCycle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Stochastic gradient descent with momentum: how many epochs, in what steps.
+    """Stochastic gradient descent with momentum: how long it trains, and in which steps.
 
     The defaults are those of arXiv 1805.05551 for the CIFAR ResNets: 164 epochs, the rate divided by 10 after 82
     and 123.
@@ -80,8 +80,14 @@ class Schedule:
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("lr", 0.0), ("momentum", 0.0), ("weight_decay", 0.0)):
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name} must be at least {least:g}, not {getattr(self, name)}")
+        for name, minimum in (
+            ("epochs", 1),
+            ("batch_size", 1),
+            ("lr", 0.0),
+            ("momentum", 0.0),
+            ("weight_decay", 0.0),
+        ):
+            if not getattr(self, name) >= minimum:
+                raise ValueError(f"{name} must be at least {minimum:g}, not {getattr(self, name)}")
         if not isinstance(self.decay, Decay):
-            raise TypeError(f"decay must be Milestones, Cosine, OneCycle or its like, not {self.decay!r}")
+            raise TypeError(f"decay must be Milestones, Cosine, OneCycle or another Decay, not {self.decay!r}")

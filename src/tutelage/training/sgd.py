@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 class Sgd:
-    """What ``torch.optim.SGD(fused=True)`` computes, bit for bit; the rate is told at each step.
+    """``torch.optim.SGD(fused=True)``, bit for bit; the learning rate is an argument of each step.
 
     Formula: ``g = grad + weight_decay w``, ``m = momentum m + g``, ``w = w - rate m``, or with ``nesterov``
     ``w - rate (g + momentum m)``. Parameters without a gradient stay as they are.
 
-    torch's own class takes no rate that lies on a GPU through a recorded step and, on its first use, imports torch's
-    compiler, which takes longer than the first step.
+    Why not torch's class: it does not take a rate that lies on a GPU, which a recorded step needs, and its first use
+    imports torch's compiler, which takes longer than the first step.
 
     >>> weight = nn.Parameter(torch.ones(1))
     >>> weight.grad = torch.ones(1)
@@ -23,7 +23,7 @@ class Sgd:
     >>> round(weight.item(), 4)
     0.81
 
-    Source: Sutskever et al. 2013, in the form that torch has.
+    Source: Sutskever et al. 2013, in torch's form.
     """
 
     def __init__(
@@ -38,15 +38,15 @@ class Sgd:
         self._one = torch.ones_like(self.broken)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Drop the gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self, rate: float | Tensor) -> None:
-        """Move every parameter that has a gradient; ``rate`` may be a float32 ``[]`` on the parameters' device.
+        """Update every parameter that has a gradient; ``rate`` may be a float32 ``[]`` on the parameters' device.
 
-        Nothing moves in a step whose gradients are not all finite numbers, nor in any step after it: ``broken`` is 1.
+        Nothing changes in a step whose gradients are not all finite, nor in any step after it: ``broken`` is 1.
         """
         groups: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], ...]] = {}
         for parameter in self.parameters:
@@ -58,7 +58,9 @@ class Sgd:
                     if parameter not in self.buffers:
                         self.buffers[parameter] = torch.zeros_like(parameter)
                     group[2].append(self.buffers[parameter])
-        for _, gradients, _ in groups.values():  # all of them before any weight moves; nothing waits for the device
+        # Every gradient is checked before any weight changes. The kernels raise a flag on the device and read it
+        # there, so the host waits for nothing. Unscaling by 1 leaves the gradients as they are.
+        for _, gradients, _ in groups.values():
             torch._amp_foreach_non_finite_check_and_unscale_(gradients, self.broken, self._one)
         for weights, gradients, buffers in groups.values():
             torch._fused_sgd_(

@@ -1,4 +1,4 @@
-"""A moment of training as tensors: taken, kept finite, and put back."""
+"""A moment of training as tensors: copied, checked to be finite, and put back."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from tutelage.training.sgd import Sgd
 
 
 class NotFinite(ArithmeticError):
-    """A loss or weight that is not a finite number; the message says where it arose."""
+    """A loss, gradient or weight that is not a finite number; the message says where it arose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class State:
     """A moment of training, complete: continuing from it gives the same weights, bit for bit, as never stopping.
 
-    ``step`` counts optimizer steps; ``tensors`` holds the network, the momentum and the running sums of the epoch.
+    ``step`` counts optimizer steps; ``tensors`` holds the network, what the objective learns or remembers, the
+    momentum of both, and the running sums of the epoch.
     """
 
     step: int
@@ -33,15 +34,15 @@ def _owners(network: nn.Module, bound: BoundObjective) -> tuple[tuple[str, nn.Mo
 def capture(step: int, network: nn.Module, bound: BoundObjective, optimizer: Sgd, sums: Tensor) -> State:
     """Copy a moment of training.
 
-    Errors: :class:`NotFinite` for a weight, statistic or momentum that is not a finite number.
+    Errors: :class:`NotFinite` for a weight, buffer or momentum that is not a finite number.
     """
     tensors: dict[str, Tensor] = {}
     for owner, module in _owners(network, bound):
         tensors |= {f"{owner}/{name}": value for name, value in module.state_dict().items()}
         for name, parameter in module.named_parameters():
-            buffer = optimizer.buffers.get(parameter)
-            if buffer is not None:
-                tensors[f"momentum/{owner}/{name}"] = buffer
+            momentum = optimizer.buffers.get(parameter)
+            if momentum is not None:
+                tensors[f"momentum/{owner}/{name}"] = momentum
     bad = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
     if bad:
         raise NotFinite(f"after step {step}, {bad[0]} holds values that are not finite numbers; nothing was saved")
@@ -55,7 +56,7 @@ def restore(state: State, network: nn.Module, bound: BoundObjective, optimizer: 
         prefix = f"{owner}/"
         module.load_state_dict({n.removeprefix(prefix): v for n, v in state.tensors.items() if n.startswith(prefix)})
         for name, parameter in module.named_parameters():
-            buffer = state.tensors.get(f"momentum/{prefix}{name}")
-            if buffer is not None:
-                optimizer.buffers[parameter] = torch.empty_like(parameter).copy_(buffer)
+            momentum = state.tensors.get(f"momentum/{prefix}{name}")
+            if momentum is not None:
+                optimizer.buffers[parameter] = torch.empty_like(parameter).copy_(momentum)
     sums.copy_(state.tensors["sums"])

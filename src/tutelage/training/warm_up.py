@@ -1,4 +1,4 @@
-"""A learning rate that begins at zero."""
+"""A learning rate that starts from zero."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tutelage.training.schedule import Decay, Milestones
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmUp:
-    """Another decay, multiplied by a rise from 0 to 1 along a line over the share ``over`` of training.
+    """Another decay, times a factor that rises linearly from 0 to 1 over the share ``over`` of training.
 
     Errors: ``ValueError`` for a share outside (0, 1].
 
@@ -26,5 +26,5 @@ class WarmUp:
             raise ValueError(f"over is a share of training in (0, 1], not {self.over}")
 
     def share(self, progress: float) -> float:
-        """The share at ``progress``."""
+        """The share of the highest learning rate at ``progress``."""
         return self.then.share(progress) * min(1.0, progress / self.over)
