@@ -72,7 +72,7 @@ terms = st.one_of(
     st.builds(ConfidencePenalty, weight=reals, threshold=st.none() | positive, name=st.text()),
 )
 objectives = st.builds(
-    lambda found: Objective(tuple(found)), st.lists(terms, min_size=1, max_size=3, unique_by=lambda term: term.name)
+    lambda chosen: Objective(tuple(chosen)), st.lists(terms, min_size=1, max_size=3, unique_by=lambda term: term.name)
 )
 decays = st.one_of(
     st.just(Cosine()),
@@ -175,8 +175,8 @@ def test_a_digest_is_the_same_in_another_process() -> None:
         "from tutelage import methods, serialization;"
         "print(serialization.digest(methods.factories()['distillation']()))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == serialization.digest(distillation())
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == serialization.digest(distillation())
 
 
 def test_equal_values_have_equal_digests() -> None:
@@ -231,17 +231,17 @@ class Melting:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (float("nan"), "nan has no place in a configuration"),
-        (float("-inf"), "-inf has no place in a configuration"),
-        ({"deep": [1.0, float("inf")]}, "inf has no place in a configuration"),
-        (Loose(), "Loose cannot stand in a configuration: use a frozen dataclass"),
-        (Melting(), "Melting cannot stand in a configuration: use a frozen dataclass"),
-        (Constant, "type cannot stand in a configuration"),
-        (len, "builtin_function_or_method cannot stand in a configuration"),
-        (b"bytes", "bytes cannot stand in a configuration"),
-        ({1, 2}, "set cannot stand in a configuration"),
+        (float("nan"), "nan cannot be part of a configuration"),
+        (float("-inf"), "-inf cannot be part of a configuration"),
+        ({"deep": [1.0, float("inf")]}, "inf cannot be part of a configuration"),
+        (Loose(), "Loose cannot be part of a configuration: use a frozen dataclass"),
+        (Melting(), "Melting cannot be part of a configuration: use a frozen dataclass"),
+        (Constant, "type cannot be part of a configuration"),
+        (len, "builtin_function_or_method cannot be part of a configuration"),
+        (b"bytes", "bytes cannot be part of a configuration"),
+        ({1, 2}, "set cannot be part of a configuration"),
         (lambda: 0, "put it at the top of a module"),
-        ({1: "one"}, "keys of a mapping must be text, not 1"),
+        ({1: "one"}, "the keys of a mapping must be text, not 1"),
     ],
 )
 def test_what_cannot_come_back_is_refused(value: Any, message: str) -> None:
@@ -261,7 +261,7 @@ MATCH = serialization.to_json(Match(name="m", target=TeacherProbs()))
         ({"is": "objective"}, "$: unknown name in objective '': choose from "),
         ({"is": ""}, "$: '' is not part of tutelage"),
         ({"is": ".objective:Match"}, "$: '.objective:Match' is not part of tutelage"),
-        ({"is": "functional:soften"}, "$: functional:soften is not a value that a configuration can hold"),
+        ({"is": "functional:soften"}, "$: functional:soften is not a value that a configuration can contain"),
         ({"is": "data.load:Path"}, "$: 'data.load:Path' is not tutelage's own"),
         ({**MATCH, "wieght": 1.0}, "$: unknown field of objective:Match 'wieght': did you mean weight?"),
         ({"is": "objective:Match", "name": "m"}, "$: Match.__init__() missing 1 required keyword-only argument"),
@@ -276,8 +276,8 @@ MATCH = serialization.to_json(Match(name="m", target=TeacherProbs()))
         ({"function": ["functional", "soften"]}, "$: a name is text, not ['functional', 'soften']"),
         ({"function": "serialization:json"}, "$: 'serialization:json' is not tutelage's own"),
         ({"function": "objective:Match"}, "$: objective:Match is not a function"),
-        ({"function": "storage:remove"}, "$: storage:remove is no function of functional, objective, methods"),
-        ({"function": "__main__:main"}, "$: __main__:main is no function of functional, objective, methods"),
+        ({"function": "storage:remove"}, "$: storage:remove is not a function of functional, objective, methods"),
+        ({"function": "__main__:main"}, "$: __main__:main is not a function of functional, objective, methods"),
         ({"function": "functional:soften", "power": 2}, "$: a function has no fields, such as 'power'"),
     ],
 )
@@ -376,8 +376,8 @@ def test_functions_are_found_by_what_they_return(tmp_path: Path, monkeypatch: py
     )
     (package / "two.py").write_text("from tutelage.data import DataConfig\ndef other() -> DataConfig: ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = serialization.functions_returning("shelf", DataConfig)
-    assert list(found) == ["first", "other"]
-    assert found["other"].__module__ == "shelf.two"
+    functions = serialization.functions_returning("shelf", DataConfig)
+    assert list(functions) == ["first", "other"]
+    assert functions["other"].__module__ == "shelf.two"
     for name in ("shelf", "shelf.one", "shelf.two"):
         monkeypatch.delitem(sys.modules, name)

@@ -35,8 +35,8 @@ def test_what_is_committed_verifies(tmp_path_factory: pytest.TempPathFactory, co
     folder = tmp_path_factory.mktemp("folder")
     storage.commit(folder, content, note={"n": 1})
     manifest = storage.verify(folder)
-    found = {name: entry["size"] for name, entry in manifest["files"].items()}
-    assert found == {name: len(data) for name, data in content.items()}
+    sizes = {name: entry["size"] for name, entry in manifest["files"].items()}
+    assert sizes == {name: len(data) for name, data in content.items()}
 
 
 def test_a_missing_file_and_a_missing_manifest(tmp_path: Path) -> None:
@@ -59,9 +59,9 @@ def test_a_missing_file_and_a_missing_manifest(tmp_path: Path) -> None:
         ('{"format": 1, "files": {"a": {}}}', "cannot be read"),
         ('{"format": 2, "files": {}}', "has format 2; this version of tutelage reads format 1"),
         ('{"format": 0, "files": {}}', "has format 0"),
-        ('{"format": "2", "files": {}}', "has format 2 and holds"),
-        ('{"format": 1, "files": {}, "more": 1}', "holds format, files, more"),
-        ('{"format": 1, "files": {}, "sha256": "0"}', "is not what its own SHA-256 says"),
+        ('{"format": "2", "files": {}}', "has format 2 and contains"),
+        ('{"format": 1, "files": {}, "more": 1}', "contains format, files, more"),
+        ('{"format": 1, "files": {}, "sha256": "0"}', "does not match its own SHA-256"),
         ('{"format": 1, "files": {"../a": {"size": 1, "sha256": ""}}}', "outside its folder"),
     ],
 )
@@ -102,7 +102,7 @@ def test_two_whole_checkpoints_are_kept_whatever_else_lies_there(tmp_path: Path)
 
 def test_what_is_newer_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"format": 2, "files": {}}')
-    with pytest.raises(storage.NewerFormat, match="a newer one wrote it, and it is left as it is"):
+    with pytest.raises(storage.NewerFormat, match="it was written by a newer one, and is left unchanged"):
         storage.commit(tmp_path, FILES)
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 

@@ -9,9 +9,9 @@ from tutelage import version
 
 
 def git(root: Path, *words: str) -> str:
-    who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
     return subprocess.run(
-        ["git", "-C", str(root), *who, *words], check=True, capture_output=True, text=True
+        ["git", "-C", str(root), *identity, *words], check=True, capture_output=True, text=True
     ).stdout.strip()
 
 
@@ -20,7 +20,7 @@ def test_the_commit_of_a_checkout_and_whether_it_was_changed(tmp_path: Path, mon
     package.mkdir(parents=True)
     (package / "code.py").write_text("one = 1\n")
     monkeypatch.setattr(version, "PACKAGE", package)
-    fresh = version.code.__wrapped__
+    fresh = version.source_version.__wrapped__
     assert set(fresh()) == {"version"}
     git(tmp_path, "init", "-q")
     assert set(fresh()) == {"version"}
@@ -44,4 +44,4 @@ def test_a_package_inside_another_repository_is_not_that_commit(
     git(tmp_path, "init", "-q")
     git(tmp_path, "commit", "-q", "--allow-empty", "-m", "first")
     monkeypatch.setattr(version, "PACKAGE", package)
-    assert set(version.code.__wrapped__()) == {"version"}
+    assert set(version.source_version.__wrapped__()) == {"version"}

@@ -1,4 +1,4 @@
-"""Where and how arithmetic runs: device, precision, threads, allocator. The seam between the loop and the machine."""
+"""Where and how arithmetic runs: device, precision, threads, allocator. Everything that depends on the machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Precision = Literal["bf16", "fp32"]
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The resolved choice of device, precision and number of threads."""
+    """A device, a precision and a number of threads."""
 
     device: torch.device
     precision: Precision
@@ -26,11 +26,12 @@ class Engine:
 
     @classmethod
     def choose(cls, device: str = "auto", precision: str = "auto", threads: int | None = None) -> Engine:
-        """Take the fast choice wherever ``auto`` is given, and set torch's number of threads.
+        """Choose the fastest device and precision for ``auto``, and set torch's number of threads.
 
-        bf16 where the processor multiplies it natively (AMX or AVX512-BF16, CUDA from Ampere on), else fp32.
+        The precision is bf16 where the processor multiplies it natively (AMX or AVX512-BF16, CUDA from Ampere on),
+        else fp32.
 
-        Errors: ``ValueError`` for a device that is not there or a precision that does not exist.
+        Errors: ``ValueError`` for a device that is not available or a precision that does not exist.
 
         >>> Engine.choose("cpu", "fp32", 1).precision
         'fp32'
@@ -38,44 +39,44 @@ class Engine:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            where = torch.device(device)
-            torch.empty(0, device=where)
+            torch_device = torch.device(device)
+            torch.empty(0, device=torch_device)
         except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"device {device!r} is not to be had here: {str(error).splitlines()[0]}") from None
+            raise ValueError(f"device {device!r} is not available: {str(error).splitlines()[0]}") from None
         if precision == "auto":
-            precision = "bf16" if _has_fast_bf16(where) else "fp32"
+            precision = "bf16" if _has_fast_bf16(torch_device) else "fp32"
         if precision not in ("bf16", "fp32"):
-            raise ValueError(f"precision is auto, bf16 or fp32, not {precision!r}")
+            raise ValueError(f"precision must be auto, bf16 or fp32, not {precision!r}")
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         if threads is not None and threads != torch.get_num_threads():
             torch.set_num_threads(threads)
-        return cls(where, "bf16" if precision == "bf16" else "fp32", torch.get_num_threads())
+        return cls(torch_device, "bf16" if precision == "bf16" else "fp32", torch.get_num_threads())
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
-        """The context a forward pass runs in."""
+        """The context in which to run a forward pass."""
         if self.precision == "fp32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def place(self, network: nn.Module) -> nn.Module:
-        """Move a network to the device, its weights channels-last."""
+        """Move a network to the device, with its weights channels-last."""
         # torch declares this overload of .to without its memory_format
         return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def seed(self, key: int) -> None:
-        """Seed whatever a network draws in its forward pass (dropout), from a key of this very step."""
+        """Seed what a network draws in its forward pass (dropout) with the key of a training step."""
         torch.default_generator.manual_seed(key)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(key)
 
     @property
-    def records(self) -> bool:
-        """Whether a step can be recorded here and replayed: on CUDA, unless ``TUTELAGE_GRAPHS=off``."""
+    def can_record_steps(self) -> bool:
+        """Whether training steps can be recorded and replayed: on CUDA, unless ``TUTELAGE_GRAPHS=off``."""
         return self.device.type == "cuda" and os.environ.get("TUTELAGE_GRAPHS") != "off"
 
-    def aside(self, work: Callable[[], None]) -> None:
-        """Do something on a stream of its own, as what is to be recorded later must be done first."""
+    def on_side_stream(self, work: Callable[[], None]) -> None:
+        """Run ``work`` on a stream of its own, as CUDA requires of the runs before it is recorded."""
         stream = torch.cuda.Stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
@@ -83,9 +84,9 @@ class Engine:
         torch.cuda.current_stream(self.device).wait_stream(stream)
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record what ``work`` would have the device do, as one CUDA graph; returns what does it.
+        """Record the device operations of ``work`` as one CUDA graph; returns a function that replays it.
 
-        Errors: ``RuntimeError`` for work that asks the device for a result in between.
+        Errors: ``RuntimeError`` if ``work`` waits for a result of the device.
         """
         graph = torch.cuda.CUDAGraph()
         try:
@@ -94,22 +95,22 @@ class Engine:
         except RuntimeError as error:
             raise RuntimeError(
                 f"a training step could not be recorded as a CUDA graph ({str(error).splitlines()[0]}): "
-                "TUTELAGE_GRAPHS=off trains without"
+                "set TUTELAGE_GRAPHS=off to train without"
             ) from error
         return graph.replay
 
     @contextlib.contextmanager
-    def unasked(self) -> Iterator[None]:
-        """Inside, an operation that makes the host wait for the device is a ``RuntimeError``."""
+    def forbid_host_sync(self) -> Iterator[None]:
+        """Raise a ``RuntimeError`` for any operation within the block that makes the host wait for the device."""
         if self.device.type != "cuda":
             yield
             return
-        before = torch.cuda.get_sync_debug_mode()
+        previous = torch.cuda.get_sync_debug_mode()
         torch.cuda.set_sync_debug_mode("error")
         try:
             yield
         finally:
-            torch.cuda.set_sync_debug_mode(before)
+            torch.cuda.set_sync_debug_mode(previous)
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' if self.threads > 1 else ''}" if self.device.type == "cpu" else ""
@@ -131,9 +132,9 @@ def available_cores() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep the memory of large tensors between steps, instead of mapping it anew each time.
+    """Let glibc keep the memory of large tensors between steps, instead of mapping it again each time.
 
-    For the command's own process, before its first large tensor; ``TUTELAGE_ALLOCATOR=default`` leaves it alone.
+    Only for the command's own process, before its first large tensor. ``TUTELAGE_ALLOCATOR=default`` disables it.
     """
     if sys.platform != "linux" or os.environ.get("TUTELAGE_ALLOCATOR") == "default":
         return
@@ -144,13 +145,13 @@ def keep_freed_memory() -> None:
         libc.mallopt(-2, 1 << 26)  # M_TOP_PAD
 
 
-def give_back_freed_memory() -> None:
-    """Return to the system what was freed and kept: after reading a set, whose copies would stay to the end."""
+def release_freed_memory() -> None:
+    """Return freed memory to the system: after loading a dataset, whose temporary copies would otherwise stay."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def has_cuda() -> bool:
-    """Whether there is a GPU that CUDA can use."""
+    """Whether a CUDA GPU is available."""
     return torch.cuda.is_available()

@@ -1,4 +1,4 @@
-"""Error messages: unknown names with the nearest known ones, and text made safe to print."""
+"""Error messages: unknown names with the nearest known ones, and untrusted text made safe to print."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 def printable(text: str) -> str:
-    r"""A text from outside as it can be printed: what would steer a terminal becomes an escape.
+    r"""Make untrusted text safe to print: characters that could control a terminal become escape sequences.
 
     >>> print(printable("cat\x1b[2J"), printable("caf\u00e9\udcff"))
     cat\x1b[2J café\udcff
@@ -15,7 +15,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def unknown(kind: str, given: str, choices: Iterable[str], hint: str = "") -> ValueError:
+def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> ValueError:
     """Build the error for a name that does not exist, with the nearest names that do.
 
     >>> print(unknown("model", "resnet21", ["resnet20", "resnet32", "densenet_bc_100_12"]))
@@ -24,6 +24,6 @@ def unknown(kind: str, given: str, choices: Iterable[str], hint: str = "") -> Va
     unknown recipe 'zzz': choose from baseline, tolerant
     """
     names = sorted(choices)
-    near = get_close_matches(given, names, n=3, cutoff=0.5)
-    advice = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
-    return ValueError(f"unknown {kind} {given!r}: {advice}{'; ' + hint if hint else ''}")
+    nearest = get_close_matches(name, names, n=3, cutoff=0.5)
+    advice = f"did you mean {' or '.join(nearest)}?" if nearest else f"choose from {', '.join(names)}"
+    return ValueError(f"unknown {kind} {name!r}: {advice}{'; ' + hint if hint else ''}")

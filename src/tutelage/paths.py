@@ -1,4 +1,4 @@
-"""The folders of runs and data."""
+"""The folders of runs and datasets."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from pathlib import Path
 
 
 def runs_folder() -> Path:
-    """Where trained models and studies lie: ``TUTELAGE_RUNS``, else ``runs`` in the working folder."""
+    """The folder of trained models and studies: ``TUTELAGE_RUNS``, else ``runs`` in the working directory."""
     return Path(os.environ.get("TUTELAGE_RUNS") or "runs")
 
 
 def data_folder() -> Path:
-    """Where imported datasets lie: ``TUTELAGE_DATA``, else ``tutelage/data`` in the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("TUTELAGE_DATA") or cache / "tutelage" / "data")
+    """The folder of imported datasets: ``TUTELAGE_DATA``, else ``tutelage/data`` in the user's cache folder."""
+    return Path(os.environ.get("TUTELAGE_DATA") or cache_folder() / "data")
+
+
+def cache_folder() -> Path:
+    """The folder of imported datasets and of what is cached: ``tutelage`` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tutelage"

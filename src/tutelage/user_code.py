@@ -1,4 +1,4 @@
-"""Import the user's own functions, and refuse to while data is read that may name them."""
+"""Import the user's own functions, but never because untrusted data names them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _data_only: ContextVar[bool] = ContextVar("_data_only", default=False)
 
 @contextlib.contextmanager
 def data_only() -> Iterator[None]:
-    """While the body runs, :func:`load_function` refuses: what is read comes from a file, and a file is data.
+    """Make :func:`load_function` fail within the ``with`` block, where data is read that must not run code.
 
     >>> with data_only():
     ...     load_function("math:sqrt")
     Traceback (most recent call last):
     ...
-    ValueError: 'math:sqrt' is code outside tutelage, and importing it runs it: add --trust if you trust who names it
+    ValueError: 'math:sqrt' is code outside tutelage, and importing it runs it: add --trust if you trust its source
     """
     token = _data_only.set(True)
     try:
@@ -33,35 +33,35 @@ def data_only() -> Iterator[None]:
 
 
 def load_function(target: str) -> Callable[..., Any]:
-    """Import the function a user named as ``package.module:function`` or ``path/to/file.py:function``.
+    """Import a function that the user names as ``package.module:function`` or ``path/to/file.py:function``.
 
-    Errors: ``ValueError`` that says which half was not found; within :func:`data_only`, for any name.
+    Errors: ``ValueError`` that says which half of the name does not exist; within :func:`data_only`, for any name.
 
     >>> load_function("math:sqrt")(9.0)
     3.0
     """
-    place, _, name = target.rpartition(":")
+    source, _, name = target.rpartition(":")
     if _data_only.get():
         raise ValueError(
-            f"{target!r} is code outside tutelage, and importing it runs it: add --trust if you trust who names it"
+            f"{target!r} is code outside tutelage, and importing it runs it: add --trust if you trust its source"
         )
-    if not place:
+    if not source:
         raise ValueError(f"{target!r} names no function: write package.module:function or path/to/file.py:function")
-    if place.endswith(".py"):
-        if not Path(place).is_file():
-            raise ValueError(f"no file {place!r} (from {target!r})")
-        spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+    if source.endswith(".py"):
+        if not Path(source).is_file():
+            raise ValueError(f"no file {source!r} (from {target!r})")
+        spec = importlib.util.spec_from_file_location(Path(source).stem, source)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     else:
         try:
-            module = importlib.import_module(place)
-        except (ModuleNotFoundError, TypeError) as error:  # TypeError for a relative name
-            raise ValueError(f"no module {place!r} (from {target!r}): {error}") from None
+            module = importlib.import_module(source)
+        except (ModuleNotFoundError, TypeError) as error:  # a TypeError for a relative name
+            raise ValueError(f"no module {source!r} (from {target!r}): {error}") from None
     function = getattr(module, name, None)
     if not callable(function):
-        callables = [n for n, v in vars(module).items() if callable(v) and n[0] != "_"]
-        raise unknown(f"function in {place}", name, callables)
-    return function  # type: ignore[no-any-return]  # a user's function: nothing is known of it
+        callables = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        raise unknown(f"function in {source}", name, callables)
+    return function  # type: ignore[no-any-return]  # the type of a user's function is unknown

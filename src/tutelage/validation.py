@@ -1,4 +1,4 @@
-"""Read JSON and check the types of plain values, which may come from a stranger."""
+"""Parse untrusted JSON, and check the types of plain values."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any, Literal, Union, get_args, get_origin
 from tutelage.errors import printable
 
 MAX_DEPTH = 100
-"""How deep JSON may be nested; what tutelage writes itself is nested some twenty deep."""
+"""How deep JSON may be nested; files that tutelage writes are nested about twenty levels deep."""
 
 
 def parse_json(text: str | bytes, where: str) -> Any:
-    r"""Read JSON that may have been changed since it was written, or come from a stranger; ``where`` names it.
+    r"""Parse JSON that may be damaged or untrusted; ``where`` names it in errors.
 
-    Errors: ``ValueError`` for what is no JSON, nests deeper than 100, says one key twice, or holds a number that is
-    not finite or has more than 4300 digits.
+    Errors: ``ValueError`` for text that is not JSON, is nested deeper than 100, repeats a key, or contains a number
+    that is not finite or has more than 4300 digits.
 
     >>> parse_json('{"lr": 0.1}', "a.json")
     {'lr': 0.1}
     >>> parse_json('{"lr": 0.1, "lr": 0.2}', "a.json")
     Traceback (most recent call last):
     ...
-    ValueError: a.json cannot be read as JSON: it says 'lr' twice
+    ValueError: a.json cannot be read as JSON: it contains the key 'lr' twice
     """
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite)
-        too_deep = _deeper(value, MAX_DEPTH)
+        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_finite, parse_float=_finite)
+        too_deep = _is_deeper(value, MAX_DEPTH)
     except RecursionError:
         too_deep = True
     except ValueError as error:
@@ -39,12 +39,12 @@ def parse_json(text: str | bytes, where: str) -> Any:
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"it says {next(name for name in names if names.count(name) > 1)[:80]!r} twice")
-    return found
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it contains the key {next(key for key in keys if keys.count(key) > 1)[:80]!r} twice")
+    return mapping
 
 
 def _finite(number: str) -> float:
@@ -54,14 +54,15 @@ def _finite(number: str) -> float:
     return value
 
 
-def _deeper(value: Any, most: int) -> bool:
+def _is_deeper(value: Any, limit: int) -> bool:
+    """Whether containers are nested more than ``limit`` deep; level by level, since recursion could overflow."""
     level = [value]
-    for _ in range(most + 1):
+    for _ in range(limit + 1):
+        containers = [item for item in level if isinstance(item, dict | list)]
         level = [
             inner
-            for one in level
-            if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
+            for container in containers
+            for inner in (container.values() if isinstance(container, dict) else container)
         ]
         if not level:
             return False
@@ -69,11 +70,11 @@ def _deeper(value: Any, most: int) -> bool:
 
 
 def checked(value: Any, kind: Any, path: str) -> Any:
-    """Return ``value`` if it is of the kind that an argument is declared to be, with lists as tuples.
+    """Return ``value``, with lists as tuples, if it is of the type that an argument is declared to have.
 
-    A whole number is below 2^63, and any number finite: nothing else can be written down.
+    A whole number must be below 2^63 and every number finite, so that it can be stored as JSON.
 
-    Errors: ``ValueError`` with the path, what was expected and what was given.
+    Errors: ``ValueError`` with the path, the expected type and the value.
 
     >>> checked([1, 2], int | tuple[int, ...], "k")
     (1, 2)
@@ -85,10 +86,8 @@ def checked(value: Any, kind: Any, path: str) -> Any:
     if isinstance(value, list):
         value = tuple(value)
     if not _fits(value, kind):
-        given = repr(list(value) if isinstance(value, tuple) else value)
-        raise ValueError(
-            f"{path}: expected {_expected(kind)}, not {given if len(given) < 90 else given[:87] + '...'}"
-        )
+        text = repr(list(value) if isinstance(value, tuple) else value)
+        raise ValueError(f"{path}: expected {_describe(kind)}, not {text if len(text) < 90 else text[:87] + '...'}")
     return value
 
 
@@ -113,15 +112,15 @@ def _fits(value: Any, kind: Any) -> bool:
     return kind is Any or not isinstance(kind, type) or isinstance(value, kind)
 
 
-def _expected(kind: Any) -> str:
+def _describe(kind: Any) -> str:
     options = [option for option in get_args(kind) if option not in (type(None), ...)]
     if get_origin(kind) is Literal:
         return " or ".join(map(repr, options))
     if get_origin(kind) is tuple:
         if get_args(kind)[-1] is ...:
-            return f"a list, each {_expected(options[0])}"
-        return f"a list of {len(options)}: {', '.join(map(_expected, options))}"
+            return f"a list, each {_describe(options[0])}"
+        return f"a list of {len(options)}: {', '.join(map(_describe, options))}"
     if get_origin(kind) in (Callable, Mapping):
         return "a function" if get_origin(kind) is Callable else "a mapping"
-    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    return " or ".join(map(_expected, options)) or words.get(kind) or str(getattr(kind, "__name__", kind))
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return " or ".join(map(_describe, options)) or names.get(kind) or str(getattr(kind, "__name__", kind))

@@ -1,4 +1,4 @@
-"""Which code this is: its version, and its commit where it runs from a checkout."""
+"""The version of the running code and, in a git checkout, its commit."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 @lru_cache(maxsize=1)
-def code() -> dict[str, str]:
-    """The ``version`` of tutelage and, from a git checkout, its ``commit``; ``+`` behind it says: with changes.
+def source_version() -> dict[str, str]:
+    """The ``version`` of tutelage and, in a git checkout, its ``commit``, with ``+`` appended if there are changes.
 
-    >>> sorted(code())[-1]
+    >>> sorted(source_version())[-1]
     'version'
     """
     try:
-        found = {"version": version("tutelage")}
+        result = {"version": version("tutelage")}
     except PackageNotFoundError:  # not installed, only on the path
-        found = {"version": "unknown"}
+        result = {"version": "unknown"}
     root = PACKAGE.parents[1]
     if (root / ".git").exists() and (root / "src" / "tutelage") == PACKAGE:
         commit = _git(root, "rev-parse", "HEAD")
         changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "src")
         if commit:
-            found["commit"] = commit[:12] + ("+" if changes else "")
-    return found
+            result["commit"] = commit[:12] + ("+" if changes else "")
+    return result
 
 
-def _git(root: Path, *words: str) -> str:
-    """What git says, or nothing where it cannot be asked."""
+def _git(root: Path, *arguments: str) -> str:
+    """The output of a git command, or an empty string if it fails."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=False, timeout=10
+        process = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return process.stdout.strip() if process.returncode == 0 else ""

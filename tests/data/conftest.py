@@ -29,14 +29,14 @@ Members = dict[str, bytes]
 def small_layouts(monkeypatch: pytest.MonkeyPatch) -> dict[str, layouts.Layout]:
     """The layouts of CIFAR with 200 + 100 images, so that tests can make such sets in no time."""
     for name, layout in layouts.LAYOUTS.items():
-        facts = replace(layout.facts, train_size=TRAIN, test_size=TEST)
-        monkeypatch.setitem(layouts.LAYOUTS, name, replace(layout, facts=facts))
+        info = replace(layout.info, train_size=TRAIN, test_size=TEST)
+        monkeypatch.setitem(layouts.LAYOUTS, name, replace(layout, info=info))
     return layouts.LAYOUTS
 
 
 def batch(layout: layouts.Layout, size: int, seed: int) -> dict[str, object]:
     generator = np.random.default_rng(seed)
-    fine = [row % len(layout.facts.class_names) for row in range(size)]
+    fine = [row % len(layout.info.class_names) for row in range(size)]
     entries: dict[str, object] = {
         "filenames": [f"image_{row}.png" for row in range(size)],
         "batch_label": "a batch",
@@ -52,9 +52,9 @@ def members(small_layouts: dict[str, layouts.Layout]) -> Callable[[str], Members
 
     def make(name: str) -> Members:
         layout = small_layouts[name]
-        meta: dict[str, object] = {layout.label_names: list(layout.facts.class_names), "num_vis": 3072}
+        meta: dict[str, object] = {layout.label_names: list(layout.info.class_names), "num_vis": 3072}
         if layout.coarse_names:
-            meta[layout.coarse_names] = list(layout.facts.coarse_names)
+            meta[layout.coarse_names] = list(layout.info.coarse_names)
         files = {layout.meta: meta}
         for number, file in enumerate(layout.train):
             files[file] = batch(layout, TRAIN // len(layout.train), number)
@@ -117,17 +117,17 @@ def payloads(tmp_path: Path) -> Iterator[dict[str, bytes]]:
         "beside good data": {"data": np.zeros(3, np.uint8), "labels": shell},
         "as a key": {("a", shell): 1},
     }
-    made = {
+    pickles = {
         f"{name}, protocol {protocol}": pickle.dumps(value, protocol=protocol)
         for name, value in evil.items()
         for protocol in range(6)
     }
-    made["by hand, INST"] = f"(S'touch {marker}'\nios\nsystem\n.".encode()
-    made["by hand, OBJ"] = f"(cos\nsystem\nS'touch {marker}'\no.".encode()
+    pickles["by hand, INST"] = f"(S'touch {marker}'\nios\nsystem\n.".encode()
+    pickles["by hand, OBJ"] = f"(cos\nsystem\nS'touch {marker}'\no.".encode()
     text = b"X" + len(write).to_bytes(4, "little") + write.encode()
-    made["by hand, through numpy"] = b"cnumpy.testing._private.utils\nrunstring\n(" + text + b"}tR."
-    made["by hand, extension"] = b"\x80\x02\x82\x01)R."
-    yield made
+    pickles["by hand, through numpy"] = b"cnumpy.testing._private.utils\nrunstring\n(" + text + b"}tR."
+    pickles["by hand, extension"] = b"\x80\x02\x82\x01)R."
+    yield pickles
     assert not marker.exists()
 
 

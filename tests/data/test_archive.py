@@ -18,11 +18,11 @@ MakeEntry = Callable[..., tuple[tarfile.TarInfo, bytes]]
 FILES = {"set/train": b"train" * 500, "set/test": b"test" * 300, "set/meta": b"meta"}
 
 
-def read(content: bytes, wanted: object = FILES) -> dict[str, bytes]:
-    return dict(read_members(io.BytesIO(content), wanted, where="set.tar.gz"))  # type: ignore[arg-type]
+def read(content: bytes, names: object = FILES) -> dict[str, bytes]:
+    return dict(read_members(io.BytesIO(content), names, where="set.tar.gz"))  # type: ignore[arg-type]
 
 
-def test_wanted_files_are_read_and_others_passed_over(make_tar: MakeTar, make_entry: MakeEntry) -> None:
+def test_requested_files_are_read_and_others_ignored(make_tar: MakeTar, make_entry: MakeEntry) -> None:
     others = (
         make_entry("set/readme.html", b"<html>"),
         make_entry("set", kind=tarfile.DIRTYPE),
@@ -74,7 +74,7 @@ def test_hostile_members_are_refused(
     hostile = make_entry(name, kind=kind, link=link)
     extra = [make_entry(file, content) for file, content in FILES.items()]
     content = make_tar({}, hostile, *extra) if first else make_tar(FILES, hostile)
-    with pytest.raises(ValueError, match=rf"set\.tar\.gz is refused: it holds .*{message}"):
+    with pytest.raises(ValueError, match=rf"set\.tar\.gz is refused: it contains .*{message}"):
         read(content)
     assert [path for path in tmp_path.rglob("*") if path not in (inside, inside.parent)] == []
 
@@ -88,7 +88,7 @@ def test_a_link_under_a_wanted_name_is_refused(kind: bytes, make_tar: MakeTar, m
 
 @pytest.mark.fault(24)
 def test_a_wanted_file_is_there_exactly_once(make_tar: MakeTar, make_entry: MakeEntry) -> None:
-    with pytest.raises(ValueError, match="it holds set/train twice"):
+    with pytest.raises(ValueError, match="it contains set/train twice"):
         read(make_tar(FILES, make_entry("./set/train", b"other")))
     with pytest.raises(ValueError, match="it lacks set/meta, set/test"):
         read(make_tar({"set/train": b"a"}))
@@ -148,17 +148,17 @@ def peak_of_refusing(content: bytes, message: str) -> int:
 @pytest.mark.parametrize("name", ["set/train", "set/unknown"])
 @pytest.mark.parametrize("size", [2 * 2**30, 2**50])
 def test_a_file_that_declares_too_much_is_refused_unread(name: str, size: int) -> None:
-    began = time.monotonic()
-    assert peak_of_refusing(gzip.compress(declared(name, size)), r"bytes; \d+ are allowed") < 2**22
-    assert time.monotonic() - began < 1
+    began = time.process_time()
+    assert peak_of_refusing(gzip.compress(declared(name, size)), r"bytes; at most \d+ are allowed") < 2**22
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.fault(27)
 def test_a_bomb_of_10_gigabytes_is_stopped_early() -> None:
     zeros = gzip.compress(bytes(2**26))  # members of gzip may follow one another: 160 of these are 10 GiB in 10 MB
-    began = time.monotonic()
+    began = time.process_time()
     assert peak_of_refusing(zeros * 160, "decompresses to more bytes") < 2**24
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.fault(27)

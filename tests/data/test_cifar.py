@@ -15,7 +15,7 @@ import torch
 from tutelage.data import layouts
 from tutelage.data.cifar import check, import_archive, load_cifar
 from tutelage.data.dataset import DataConfig
-from tutelage.data.load import facts, load
+from tutelage.data.load import dataset_info, load
 
 MakeMembers = Callable[[str], dict[str, bytes]]
 MakeTar = Callable[..., bytes]
@@ -42,7 +42,7 @@ def test_import_then_load(name: str, archive: Callable[[str], Path], members: Ma
     assert import_archive(name, archive(name), root) == root / name
     assert visible(root) == ["data.safetensors", "manifest.json"]
     splits, layout = load_cifar(name, root), layouts.LAYOUTS[name]
-    assert splits.facts == layout.facts
+    assert splits.info == layout.info
     for part, files in ((splits.train, layout.train), (splits.test, layout.test)):
         batches = [pickle.loads(members(name)[f"{layout.folder}/{file}"]) for file in files]
         pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
@@ -65,7 +65,8 @@ def test_an_unpacked_folder_gives_the_same(
         (folder / Path(name).name).write_bytes(content)
     import_archive("cifar100", folder, tmp_path / "one")
     import_archive("cifar100", archive("cifar100"), tmp_path / "two")
-    one, two = (load_cifar("cifar100", tmp_path / root) for root in ("one", "two"))
+    one = load_cifar("cifar100", tmp_path / "one")
+    two = load_cifar("cifar100", tmp_path / "two")
     assert one.fingerprint == two.fingerprint
     assert "not the official one" in check("cifar100", tmp_path / "one")
 
@@ -96,7 +97,7 @@ def test_subsets_and_holdout(archive: Callable[[str], Path], tmp_path: Path) -> 
     splits = load(data, tmp_path)
     assert splits.holdout is not None
     assert (len(splits.train), len(splits.holdout), len(splits.test)) == (130, 20, 100)
-    assert splits.facts == facts(data, tmp_path)
+    assert splits.info == dataset_info(data, tmp_path)
     whole = load(DataConfig(name="cifar100"), tmp_path)
     assert torch.equal(splits.train.images, whole.train.images[splits.train.ids])
 
@@ -115,7 +116,7 @@ LABELS = [label % 100 for label in range(200)]
     [
         ("train", {"data": PIXELS[:-1]}, r"shape \[200, 3072\], not an array of shape \[199, 3072\]"),
         ("train", {"data": PIXELS.reshape(200, 3, 32, 32)}, r"not an array of shape \[200, 3, 32, 32\]"),
-        ("train", {"data": PIXELS.astype(float)}, "another type than uint8"),
+        ("train", {"data": PIXELS.astype(float)}, "a type other than uint8"),
         ("train", {"data": None}, r"expected uint8 images of shape \[200, 3072\], not nothing"),
         ("train", {"data": [1, 2]}, r"not a list of 2 \(int\)"),
         ("train", {"fine_labels": LABELS[:-1]}, r"expected 200 integers as fine_labels, not a list of 199 \(int\)"),
@@ -227,7 +228,7 @@ def test_a_store_with_other_tensors_is_noticed(
 ) -> None:
     import_archive("cifar100", archive("cifar100"), tmp_path)
     layout = layouts.LAYOUTS["cifar100"]
-    more = replace(layout, facts=replace(layout.facts, train_size=300))
+    more = replace(layout, info=replace(layout.info, train_size=300))
     monkeypatch.setitem(layouts.LAYOUTS, "cifar100", more)
     with pytest.raises(ValueError, match="does not hold cifar100: import cifar100 again"):
         load_cifar("cifar100", tmp_path)
@@ -241,7 +242,7 @@ def test_the_real_set_fits_in_memory(cifar: tuple[Path, dict[str, float]]) -> No
 @pytest.mark.cifar
 def test_the_real_set_is_what_it_is_known_to_be(cifar: tuple[Path, dict[str, float]]) -> None:
     splits = load(DataConfig(name="cifar100"), cifar[0])
-    assert splits.facts == facts(DataConfig(name="cifar100"), cifar[0])
+    assert splits.info == dataset_info(DataConfig(name="cifar100"), cifar[0])
     assert splits.train.labels.bincount().tolist() == [500] * 100
     assert splits.test.labels.bincount().tolist() == [100] * 100
     means = splits.train.images.numpy().sum((0, 2, 3), dtype=np.int64) / (50_000 * 32 * 32 * 255)
@@ -249,5 +250,5 @@ def test_the_real_set_is_what_it_is_known_to_be(cifar: tuple[Path, dict[str, flo
     assert splits.train.coarse_labels is not None
     pairs = set(zip(splits.train.labels.tolist(), splits.train.coarse_labels.tolist(), strict=True))
     assert len(pairs) == 100  # each fine class lies in one coarse class, five in each
-    names = {splits.facts.class_names[fine] for fine, coarse in pairs if splits.facts.coarse_names[coarse] == "trees"}
+    names = {splits.info.class_names[fine] for fine, coarse in pairs if splits.info.coarse_names[coarse] == "trees"}
     assert names == {"maple_tree", "oak_tree", "palm_tree", "pine_tree", "willow_tree"}

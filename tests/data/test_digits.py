@@ -48,6 +48,6 @@ def test_sizes_that_do_not_fit(train_size: int) -> None:
 @pytest.mark.parametrize("train_size", [10, 1796])
 def test_the_smallest_and_the_largest_training_set(train_size: int) -> None:
     splits = load_digits(train_size)
-    assert len(splits.train) == splits.facts.train_size == train_size
-    assert len(splits.test) == splits.facts.test_size == 1797 - train_size
+    assert len(splits.train) == splits.info.train_size == train_size
+    assert len(splits.test) == splits.info.test_size == 1797 - train_size
     assert splits.train.labels.unique().tolist() == list(range(10))

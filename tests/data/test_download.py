@@ -16,17 +16,17 @@ import pytest
 
 from tutelage.data import cifar, download, layouts
 from tutelage.data.cifar import load_cifar
-from tutelage.data.download import _SafeRedirects, fetched, is_safe
+from tutelage.data.download import _SafeRedirects, fetch, is_safe
 
 
 class Site:
-    """A server on this machine: what it answers, and what it was asked."""
+    """A server on this machine: what it answers, and the paths that were requested."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.body = b""
         self.announced: int | None = None
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.redirects: dict[str, str] = {}
 
 
@@ -36,7 +36,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            state.asked.append(self.path)
+            state.requests.append(self.path)
             if self.path in state.redirects:
                 self.send_response(302)
                 self.send_header("Location", state.redirects[self.path])
@@ -98,10 +98,10 @@ def test_download_then_load(served: Site, tmp_path: Path) -> None:
 def test_what_is_kept_is_not_fetched_again_unless_it_is_damaged(served: Site, tmp_path: Path) -> None:
     cifar.download("cifar100", tmp_path)
     cifar.download("cifar100", tmp_path)
-    assert len(served.asked) == 1
+    assert len(served.requests) == 1
     (tmp_path / "cifar100" / "data.safetensors").write_bytes(b"damaged")
     cifar.download("cifar100", tmp_path)
-    assert len(served.asked) == 2
+    assert len(served.requests) == 2
     assert len(load_cifar("cifar100", tmp_path).train) == 200
 
 
@@ -110,7 +110,7 @@ def test_several_at_once_fetch_it_once(served: Site, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         for folder in pool.map(lambda _: cifar.download("cifar100", tmp_path), range(4)):
             assert folder == tmp_path / "cifar100"
-    assert len(served.asked) == 1
+    assert len(served.requests) == 1
 
 
 def test_a_redirect_on_this_machine_is_followed(
@@ -119,7 +119,7 @@ def test_a_redirect_on_this_machine_is_followed(
     served.redirects = {"/old": "/set.tar.gz"}
     point_to(f"{served.url}/old", monkeypatch)
     cifar.download("cifar100", tmp_path)
-    assert served.asked == ["/old", "/set.tar.gz"]
+    assert served.requests == ["/old", "/set.tar.gz"]
 
 
 @pytest.mark.fault(25)
@@ -165,7 +165,7 @@ def test_a_wrong_checksum_is_found_before_anything_is_read(
 def test_an_endless_body_is_cut_off(served: Site, tmp_path: Path) -> None:
     checksum = md5(served.body, usedforsecurity=False).hexdigest()
     with pytest.raises(ValueError, match="more than the 1000 bytes allowed"):  # noqa: SIM117 - one statement fails
-        with fetched(f"{served.url}/set.tar.gz", checksum, tmp_path, limit=1000):
+        with fetch(f"{served.url}/set.tar.gz", checksum, tmp_path, limit=1000):
             raise AssertionError("the body was handed on")
 
 
@@ -199,7 +199,7 @@ def test_https_is_never_left(target: str) -> None:
     request = urllib.request.Request("https://example.org/a")
     with pytest.raises(ValueError, match="which is not https: refused"):
         _SafeRedirects().redirect_request(request, io.BytesIO(), 302, "", http.client.HTTPMessage(), target)
-    assert not is_safe(target, before="https://example.org/a")
+    assert not is_safe(target, redirected_from="https://example.org/a")
 
 
 def test_the_official_addresses_are_safe() -> None:

@@ -35,17 +35,17 @@ def make(root: Path, **count: int) -> Path:
 
 def test_classes_in_folders(tmp_path: Path) -> None:
     splits = read_folder(make(tmp_path, dog=10, cat=20, bee=5))
-    facts = splits.facts
-    assert facts.class_names == ("bee", "cat", "dog")
-    assert (facts.channels, facts.height, facts.width, facts.padding, facts.flip) == (3, 32, 32, 4, True)
-    assert (facts.train_size, facts.test_size) == (len(splits.train), len(splits.test)) == (28, 7)
+    info = splits.info
+    assert info.class_names == ("bee", "cat", "dog")
+    assert (info.channels, info.height, info.width, info.padding, info.flip) == (3, 32, 32, 4, True)
+    assert (info.train_size, info.test_size) == (len(splits.train), len(splits.test)) == (28, 7)
     assert splits.test.labels.bincount().tolist() == [1, 4, 2]
     ids = torch.cat([splits.train.ids, splits.test.ids])
     assert torch.equal(ids.sort().values, torch.arange(35))
-    starts, given = torch.tensor([0, 5, 25]), torch.tensor([2, 1, 0])
+    starts, order = torch.tensor([0, 5, 25]), torch.tensor([2, 1, 0])
     for part in (splits.train, splits.test):
         assert torch.equal(part.images[:, 0, 0, 0], (part.ids - starts[part.labels]).to(torch.uint8))
-        assert torch.equal(part.images[:, 1, 5, 5], given[part.labels].to(torch.uint8))
+        assert torch.equal(part.images[:, 1, 5, 5], order[part.labels].to(torch.uint8))
     assert read_folder(tmp_path).fingerprint == splits.fingerprint
 
 
@@ -60,7 +60,7 @@ def test_folders_for_training_and_test(tmp_path: Path) -> None:
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    assert read_folder(make(tmp_path, train=5, bus=5)).facts.class_names == ("bus", "train")
+    assert read_folder(make(tmp_path, train=5, bus=5)).info.class_names == ("bus", "train")
 
 
 def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a" / ".DS_Store").write_bytes(b"junk")
     (tmp_path / ".git").mkdir()
     splits = read_folder(tmp_path)
-    assert (splits.facts.train_size, splits.facts.test_size) == (5, 1)
+    assert (splits.info.train_size, splits.info.test_size) == (5, 1)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "ppm", "PNG"])
@@ -94,7 +94,7 @@ def test_modes_become_gray_or_rgb(mode: str, color: Any, expected: list[int], tm
         for row in range(3):
             save(tmp_path / name / f"{row}.png", color, mode=mode)
     splits = read_folder(tmp_path)
-    assert splits.facts.channels == len(expected)
+    assert splits.info.channels == len(expected)
     assert splits.train.images[0, :, 7, 9].tolist() == expected
 
 
@@ -103,7 +103,7 @@ def test_one_color_image_makes_all_of_them_rgb(tmp_path: Path) -> None:
         save(tmp_path / "a" / f"{row}.png", 50, mode="L")
     save(tmp_path / "b" / "0.png", RED)
     splits = read_folder(tmp_path)
-    assert splits.facts.channels == 3
+    assert splits.info.channels == 3
     assert splits.train.images[0, :, 0, 0].tolist() == [50, 50, 50]
 
 
@@ -121,8 +121,8 @@ def test_one_square_size_is_kept_and_others_become_64(tmp_path: Path) -> None:
             save(tmp_path / "wide" / name / f"{row}.png", size=(40, 20))
             save(tmp_path / "mixed" / name / f"{row}.png", size=(20 + row, 20 + row))
     for kind, size, padding in (("same", 20, 1), ("wide", 64, 4), ("mixed", 64, 4)):
-        facts = read_folder(tmp_path / kind).facts
-        assert (facts.height, facts.width, facts.padding) == (size, size, padding)
+        info = read_folder(tmp_path / kind).info
+        assert (info.height, info.width, info.padding) == (size, size, padding)
 
 
 def test_the_middle_of_the_longer_side_is_kept(tmp_path: Path) -> None:
@@ -140,15 +140,15 @@ def test_photos_are_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # taken upside down
     image.save(tmp_path / "x.png", exif=exif)
-    read = read_image(tmp_path / "x.png", channels=3, size=40)
-    assert (read[:, 0, 0].tolist(), read[:, -1, -1].tolist()) == ([*RED], [*BLUE])
+    upright = read_image(tmp_path / "x.png", channels=3, size=40)
+    assert (upright[:, 0, 0].tolist(), upright[:, -1, -1].tolist()) == ([*RED], [*BLUE])
 
 
 @pytest.mark.fault(38)
 @pytest.mark.parametrize("name", ["<script>alert(1)<∕script>", "new\nline", "x" * 200, "…", "a b", "'; DROP TABLE"])
 def test_hostile_names_are_kept_as_text(name: str, tmp_path: Path) -> None:
     root = tmp_path / "set"
-    assert read_folder(make(root, **{name: 3, "k": 3})).facts.class_names == tuple(sorted([name, "k"]))
+    assert read_folder(make(root, **{name: 3, "k": 3})).info.class_names == tuple(sorted([name, "k"]))
     assert list(tmp_path.iterdir()) == [root]
     (root / name / "text").write_text("no image")
     with pytest.raises(ValueError, match=r"/text['\"] is not an image") as caught:
@@ -162,7 +162,7 @@ def test_names_that_are_no_utf8_become_text(tmp_path: Path) -> None:
     make(tmp_path, dog=3)
     for row in range(3):
         save(tmp_path / "caf\udce9" / f"{row}.png")
-    names = read_folder(tmp_path).facts.class_names
+    names = read_folder(tmp_path).info.class_names
     assert names == ("caf\\udce9", "dog")
     assert "".join(names).encode()
 
@@ -190,9 +190,9 @@ def bad(tmp_path: Path, kind: str) -> Path:
     [
         ("not an image", "is not an image"),
         ("empty file", "is not an image"),
-        ("a folder", "is not an image file: a class folder holds images only"),
-        ("a pipe", "is not an image file: a class folder holds images only"),
-        ("a broken link", "is not an image file: a class folder holds images only"),
+        ("a folder", "is not an image file: a class folder may contain only images"),
+        ("a pipe", "is not an image file: a class folder may contain only images"),
+        ("a broken link", "is not an image file: a class folder may contain only images"),
         ("postscript", "is not an image"),
     ],
 )
@@ -276,7 +276,7 @@ def test_folders_that_are_no_dataset(tmp_path: Path) -> None:
 
 def test_too_few_images_to_cut_a_test_set(tmp_path: Path) -> None:
     make(tmp_path, a=1, b=1)
-    with pytest.raises(ValueError, match="has 2 images, too few to cut a test set from for 2 classes"):
+    with pytest.raises(ValueError, match="has 2 images, too few to take a test set from for 2 classes"):
         read_folder(tmp_path)
     make(tmp_path, a=2, b=1)
     assert sorted(read_folder(tmp_path).train.labels.tolist()) == [0, 1]
@@ -301,5 +301,8 @@ def test_more_than_fits_in_memory_is_refused_before_it_is_read(
 ) -> None:
     make(tmp_path, a=5, b=5)
     monkeypatch.setattr(folder, "MAX_BYTES", 10 * 3 * 32 * 32 - 1)
-    with pytest.raises(ValueError, match=r"needs 30720 bytes in memory \(10 images of 32 x 32\), and 30719 are"):
+    with pytest.raises(
+        ValueError,
+        match=r"needs 30720 bytes in memory \(10 images of 32 x 32\), more than the 30719 that are allowed",
+    ):
         read_folder(tmp_path)

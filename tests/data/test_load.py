@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tutelage.data.dataset import DataConfig
-from tutelage.data.load import facts, load, names
+from tutelage.data.load import dataset_info, dataset_names, load
 
 
 @pytest.fixture
@@ -35,43 +35,45 @@ def sets(tmp_path: Path) -> dict[str, str]:
 
 
 def test_a_file_and_a_folder_of_the_same_images_are_the_same_set(sets: dict[str, str], tmp_path: Path) -> None:
-    one, other = (load(DataConfig(name=name, train_size=10, holdout=2), tmp_path) for name in sets.values())
+    one = load(DataConfig(name=sets["npz"], train_size=10, holdout=2), tmp_path)
+    other = load(DataConfig(name=sets["folder"], train_size=10, holdout=2), tmp_path)
     assert one.fingerprint == other.fingerprint
-    assert one.facts == other.facts
+    assert one.info == other.info
     assert one.holdout is not None
     assert torch.equal(one.train.images, other.train.images)
     assert (len(one.train), len(one.holdout), len(one.test)) == (8, 2, 6)
 
 
 @pytest.mark.parametrize("train_size", [None, 10, 20])
-@pytest.mark.parametrize(("holdout", "tested"), [(0, "all"), (5, "all"), (0, "part")])
+@pytest.mark.parametrize(("holdout", "test_part"), [(0, "all"), (5, "all"), (0, "part")])
 @pytest.mark.parametrize("kind", ["digits", "npz", "folder"])
-def test_facts_are_those_of_the_loaded_set(
-    kind: str, train_size: int | None, holdout: int, tested: str, sets: dict[str, str], tmp_path: Path
+def test_info_is_that_of_the_loaded_set(
+    kind: str, train_size: int | None, holdout: int, test_part: str, sets: dict[str, str], tmp_path: Path
 ) -> None:
-    test_size = None if tested == "all" else 12 if kind == "digits" else 4
+    test_size = None if test_part == "all" else 12 if kind == "digits" else 4
     data = DataConfig(name=sets.get(kind, kind), train_size=train_size, holdout=holdout, test_size=test_size)
     splits = load(data, tmp_path) if not (kind == "digits" and train_size == 10 and holdout) else None
     if splits is None:
         with pytest.raises(ValueError, match=r"holdout must be from 0 to 0 \(of 10 training images"):
-            facts(data, tmp_path)
+            dataset_info(data, tmp_path)
         return
-    assert facts(data, tmp_path) == splits.facts
-    assert splits.facts.train_size == len(splits.train)
-    assert splits.facts.test_size == len(splits.test)
+    assert dataset_info(data, tmp_path) == splits.info
+    assert splits.info.train_size == len(splits.train)
+    assert splits.info.test_size == len(splits.test)
     assert test_size in (None, len(splits.test))
     assert (splits.holdout is None) == (holdout == 0)
 
 
-def test_facts_of_known_sets_need_no_files(tmp_path: Path) -> None:
-    ten, hundred = (facts(DataConfig(name=name), tmp_path / "nowhere") for name in ("cifar10", "cifar100"))
+def test_info_of_known_sets_needs_no_files(tmp_path: Path) -> None:
+    ten = dataset_info(DataConfig(name="cifar10"), tmp_path / "nowhere")
+    hundred = dataset_info(DataConfig(name="cifar100"), tmp_path / "nowhere")
     assert (ten.num_classes, ten.class_names[3], ten.coarse_names) == (10, "cat", ())
     assert (hundred.num_classes, hundred.class_names[0], len(set(hundred.class_names))) == (100, "apple", 100)
     assert (len(hundred.coarse_names), hundred.coarse_names[-1]) == (20, "vehicles_2")
-    for known in (ten, hundred):
-        assert (known.channels, known.height, known.width) == (3, 32, 32)
-        assert (known.train_size, known.test_size, known.padding, known.flip) == (50_000, 10_000, 4, True)
-    digits = facts(DataConfig(name="digits", train_size=300), tmp_path)
+    for cifar in (ten, hundred):
+        assert (cifar.channels, cifar.height, cifar.width) == (3, 32, 32)
+        assert (cifar.train_size, cifar.test_size, cifar.padding, cifar.flip) == (50_000, 10_000, 4, True)
+    digits = dataset_info(DataConfig(name="digits", train_size=300), tmp_path)
     assert (digits.train_size, digits.test_size, digits.padding, digits.flip) == (300, 1497, 1, False)
     assert not (tmp_path / "nowhere").exists()
 
@@ -79,7 +81,7 @@ def test_facts_of_known_sets_need_no_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["digit", "cifar", "", "nowhere.npz", "some/folder", "<script>", "x" * 300, "a\nb"])
 def test_unknown_names(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for call in (load, facts):
+    for call in (load, dataset_info):
         with pytest.raises(ValueError, match=r"unknown dataset .*the path of an \.npz file or of a folder") as caught:
             call(DataConfig(name=name), tmp_path)
         assert "\n" not in str(caught.value)
@@ -88,13 +90,13 @@ def test_unknown_names(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_nearest_name_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown dataset 'cifar1OO': did you mean cifar1"):
         load(DataConfig(name="cifar1OO"), tmp_path)
-    assert names() == ("digits", "cifar10", "cifar100")
+    assert dataset_names() == ("digits", "cifar10", "cifar100")
 
 
 def test_known_names_win_over_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "digits").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert facts(DataConfig(name="digits"), tmp_path).test_size == 1497
+    assert dataset_info(DataConfig(name="digits"), tmp_path).test_size == 1497
     with pytest.raises(ValueError, match="has no class folders"):
         load(DataConfig(name="./digits"), tmp_path)
 

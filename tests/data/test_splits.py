@@ -6,24 +6,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tutelage.data.dataset import Dataset, DatasetInfo, Splits
-from tutelage.data.splits import finished, narrow, quotas, stratified
+from tutelage.data.splits import make_splits, quotas, stratified_split, subset_splits
 
 
 def splits(per_class: list[int], test: int = 4) -> Splits:
     labels = torch.repeat_interleave(torch.arange(len(per_class)), torch.tensor(per_class))
-    sizes = [len(labels), test]
-    train, tested = (
-        Dataset(
+
+    def part(size: int) -> Dataset:
+        return Dataset(
             images=torch.arange(size).view(size, 1, 1, 1).to(torch.uint8),
             labels=labels[:size],
             ids=torch.arange(size),
             coarse_labels=labels[:size] // 2,
         )
-        for size in sizes
-    )
+
     names = tuple(f"class {label}" for label in range(len(per_class)))
-    facts = DatasetInfo(class_names=names, channels=1, height=1, width=1, train_size=sizes[0], test_size=test)
-    return finished(facts, train, tested)
+    info = DatasetInfo(class_names=names, channels=1, height=1, width=1, train_size=len(labels), test_size=test)
+    return make_splits(info, part(len(labels)), part(test))
 
 
 @pytest.mark.parametrize(
@@ -58,19 +57,19 @@ def test_quotas_are_shares_by_largest_remainder(data: st.DataObject) -> None:
 def test_stratified_partitions_the_rows(labels: list[int], data: st.DataObject) -> None:
     total = data.draw(st.integers(len(set(labels)), len(labels)))
     tensor = torch.tensor(labels)
-    chosen, others = stratified(tensor, 5, total, key=1)
+    chosen, others = stratified_split(tensor, 5, total, key=1)
     assert len(chosen) == total
     assert torch.equal(torch.cat([chosen, others]).sort().values, torch.arange(len(labels)))
     assert torch.equal(chosen, chosen.sort().values)
     assert set(tensor[chosen].tolist()) == set(labels)
-    assert torch.equal(chosen, stratified(tensor, 5, total, key=1)[0])
+    assert torch.equal(chosen, stratified_split(tensor, 5, total, key=1)[0])
 
 
 def test_the_choice_is_pinned_and_differs_by_key() -> None:
     # A change here changes what every stored model of a subset was trained on.
     labels = torch.arange(40) % 2
-    assert stratified(labels, 2, 6, key=1)[0].tolist() == PINNED[0]
-    assert stratified(labels, 2, 6, key=2)[0].tolist() == PINNED[1]
+    assert stratified_split(labels, 2, 6, key=1)[0].tolist() == PINNED[0]
+    assert stratified_split(labels, 2, 6, key=2)[0].tolist() == PINNED[1]
 
 
 PINNED = [[0, 5, 12, 19, 22, 39], [4, 13, 16, 21, 22, 27]]
@@ -78,16 +77,17 @@ PINNED = [[0, 5, 12, 19, 22, 39], [4, 13, 16, 21, 22, 27]]
 
 def test_a_larger_balanced_subset_holds_the_smaller() -> None:
     labels = torch.arange(100) % 5
-    small, large = (set(stratified(labels, 5, total, key=1)[0].tolist()) for total in (10, 25))
-    assert small < large
+    small, _ = stratified_split(labels, 5, 10, key=1)
+    large, _ = stratified_split(labels, 5, 25, key=1)
+    assert set(small.tolist()) < set(large.tolist())
 
 
-def test_narrow_keeps_ids_labels_and_coarse_labels_together() -> None:
+def test_a_subset_keeps_ids_labels_and_coarse_labels_together() -> None:
     whole = splits([20, 20, 20, 20])
-    result = narrow(whole, train_size=40, holdout=8)
+    result = subset_splits(whole, train_size=40, holdout=8)
     assert result.holdout is not None
     assert (len(result.train), len(result.holdout), len(result.test)) == (32, 8, 4)
-    assert result.facts.train_size == 32
+    assert result.info.train_size == 32
     assert result.train.labels.bincount().tolist() == [8] * 4
     assert result.holdout.labels.bincount().tolist() == [2] * 4
     assert not set(result.train.ids.tolist()) & set(result.holdout.ids.tolist())
@@ -100,40 +100,40 @@ def test_narrow_keeps_ids_labels_and_coarse_labels_together() -> None:
 
 def test_the_holdout_comes_out_of_the_reduced_set() -> None:
     whole = splits([20, 20])
-    reduced = narrow(whole, train_size=20, holdout=0)
-    held = narrow(whole, train_size=20, holdout=6)
-    assert held.holdout is not None
-    together = torch.cat([held.train.ids, held.holdout.ids]).sort().values
+    reduced = subset_splits(whole, train_size=20, holdout=0)
+    divided = subset_splits(whole, train_size=20, holdout=6)
+    assert divided.holdout is not None
+    together = torch.cat([divided.train.ids, divided.holdout.ids]).sort().values
     assert torch.equal(together, reduced.train.ids)
 
 
 def test_a_part_of_the_test_set_has_its_class_shares_and_leaves_training_alone() -> None:
     whole = splits([6, 6], test=10)
-    result = narrow(whole, train_size=None, holdout=0, test_size=4)
-    assert (len(result.test), result.facts.test_size) == (4, 4)
-    shares, chosen = (part.labels.bincount(minlength=2) for part in (whole.test, result.test))
-    assert (shares * 4 / 10 - chosen).abs().max() < 1
+    result = subset_splits(whole, train_size=None, holdout=0, test_size=4)
+    assert (len(result.test), result.info.test_size) == (4, 4)
+    counts = whole.test.labels.bincount(minlength=2)
+    assert (counts * 4 / 10 - result.test.labels.bincount(minlength=2)).abs().max() < 1
     assert torch.equal(result.train.images, whole.train.images)
     assert result.fingerprint != whole.fingerprint
     for size in (1, 11):
         with pytest.raises(ValueError, match=rf"test_size must be from 2 .* to 10 .*, not {size}"):
-            narrow(whole, train_size=None, holdout=0, test_size=size)
+            subset_splits(whole, train_size=None, holdout=0, test_size=size)
 
 
-def test_nothing_asked_for_changes_nothing() -> None:
+def test_no_sizes_change_nothing() -> None:
     whole = splits([3, 3])
-    assert narrow(whole, train_size=None, holdout=0).fingerprint == whole.fingerprint
-    assert narrow(whole, train_size=6, holdout=0).fingerprint == whole.fingerprint
+    assert subset_splits(whole, train_size=None, holdout=0).fingerprint == whole.fingerprint
+    assert subset_splits(whole, train_size=6, holdout=0).fingerprint == whole.fingerprint
 
 
 @pytest.mark.parametrize(
     ("train_size", "holdout", "message"),
     [
-        (3, 0, r"train_size must be from 4 \(one image of each class\) to 80 \(all there are\), not 3"),
+        (3, 0, r"train_size must be from 4 \(one image per class\) to 80 \(all images\), not 3"),
         (81, 0, "to 80 .*, not 81"),
         (0, 0, "not 0"),
         (-5, 0, "not -5"),
-        (None, 77, r"holdout must be from 0 to 76 \(of 80 training images, one of each of the 4 classes"),
+        (None, 77, r"holdout must be from 0 to 76 \(of 80 training images, at least one of each of the 4 classes"),
         (10, 7, r"from 0 to 6 \(of 10 training"),
         (4, 1, "holdout must be from 0 to 0"),
         (None, -1, "not -1"),
@@ -141,22 +141,22 @@ def test_nothing_asked_for_changes_nothing() -> None:
 )
 def test_sizes_that_do_not_fit(train_size: int | None, holdout: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        narrow(splits([20, 20, 20, 20]), train_size, holdout)
+        subset_splits(splits([20, 20, 20, 20]), train_size, holdout)
 
 
 def test_the_largest_holdout_leaves_one_image_of_each_class() -> None:
-    result = narrow(splits([20, 1, 5, 2]), train_size=None, holdout=24)
+    result = subset_splits(splits([20, 1, 5, 2]), train_size=None, holdout=24)
     assert sorted(result.train.labels.tolist()) == [0, 1, 2, 3]
 
 
 def test_the_fingerprint_sees_every_part() -> None:
     base = splits([4, 4])
-    changed = [narrow(base, 6, 0), narrow(base, None, 2), splits([4, 4], test=3), splits([4, 3, 1])]
+    changed = [subset_splits(base, 6, 0), subset_splits(base, None, 2), splits([4, 4], test=3), splits([4, 3, 1])]
     for coarse in ((), ("animals", "others")):
-        facts = DatasetInfo(
+        info = DatasetInfo(
             class_names=("a", "b"), coarse_names=coarse, channels=1, height=1, width=1, train_size=8, test_size=4
         )
-        changed.append(finished(facts, base.train, base.test))
+        changed.append(make_splits(info, base.train, base.test))
     prints = {split.fingerprint for split in (base, *changed)}
     assert len(prints) == len(changed) + 1
     assert all(len(fingerprint) == 64 for fingerprint in prints)

@@ -1,4 +1,4 @@
-"""A stored teacher says what the living one says, asks it once, and refuses to speak for another."""
+"""A cached teacher returns the logits of the real one, runs it once per view, and refuses those of another."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from tests.conftest import make_splits
 from torch import Tensor
 
-from tutelage.data import Batch, BatchLoader, CropFlip, Normalization, TurnedCropFlip
+from tutelage.data import Batch, BatchLoader, CropFlip, Normalization, RotatedCropFlip
 from tutelage.engine import Engine
 from tutelage.methods.hinton import distillation
 from tutelage.models.build import build
 from tutelage.objective import Prediction
 from tutelage.teachers import NetworkTeacher, TeacherEnsemble
-from tutelage.teachers.cached import LEAST_ASKED, CachedTeacher, ViewSeed, exact_dtype, rows_needed
+from tutelage.teachers.cached import MIN_TEACHER_BATCH, CachedTeacher, ViewSeed, exact_dtype, rows_needed
 from tutelage.teachers.logit_store import LogitStore
 from tutelage.training import Schedule, Teacher, fit
 
@@ -25,13 +25,13 @@ SCHEDULE = Schedule(epochs=4, batch_size=40, lr=0.05)
 
 
 class Counted:
-    """A teacher that notes which samples it was asked about."""
+    """A teacher that records the rows and views of each batch."""
 
     def __init__(self, teacher: Teacher) -> None:
-        self.teacher, self.asked = teacher, []
+        self.teacher, self.batches = teacher, []
 
     def __call__(self, batch: Batch) -> Prediction:
-        self.asked.append(list(zip(batch.rows.tolist(), batch.views.tolist(), strict=True)))
+        self.batches.append(list(zip(batch.rows.tolist(), batch.views.tolist(), strict=True)))
         return self.teacher(batch)
 
 
@@ -41,7 +41,7 @@ def data(batch_size: int = 40) -> BatchLoader:
 
 def living(seed: int = 0, precision: str = "fp32") -> NetworkTeacher:
     engine = Engine.choose("cpu", precision, 1)
-    return NetworkTeacher(build("resnet8", 4, 1, seed=seed), Normalization((0.4,), (0.3,)), engine)
+    return NetworkTeacher(build("tests.exact:Exact", 4, 1, seed=seed), Normalization((0.4,), (0.3,)), engine)
 
 
 def open_store(root: Path, dtype: torch.dtype = torch.float32) -> LogitStore:
@@ -77,10 +77,10 @@ def test_an_exact_store_trains_the_same_student_bit_for_bit(
         teacher = Counted(living(precision=precision))
         with open_store(tmp_path, dtype) as store:
             stored = CachedTeacher(teacher, data(), store, spot_checks=0)
-            found, found_losses = weights(stored, precision)
-        assert found_losses == losses
-        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
-        assert bool(teacher.asked) != filled
+            trained, trained_losses = weights(stored, precision)
+        assert trained_losses == losses
+        assert all(torch.equal(one, other) for one, other in zip(trained, expected, strict=True))
+        assert bool(teacher.batches) != filled
 
 
 def test_a_rounding_store_trains_within_its_bound_whether_it_was_filled_or_not(tmp_path: Path) -> None:
@@ -95,32 +95,31 @@ def test_a_rounding_store_trains_within_its_bound_whether_it_was_filled_or_not(t
     assert first_losses == pytest.approx(losses, rel=2e-3)
 
 
-def test_the_teacher_is_asked_once_for_a_view_and_in_company(tmp_path: Path) -> None:
+def test_the_teacher_runs_once_per_view_and_never_on_a_small_batch(tmp_path: Path) -> None:
     teacher, epochs = Counted(living()), data()
     stored = CachedTeacher(teacher, epochs, open_store(tmp_path))
-    seen: set[tuple[int, int]] = set()
+    stored_pairs: set[tuple[int, int]] = set()
     for epoch in range(30):
         for batch in epochs.batches(0, epoch):
-            before = len(teacher.asked)
-            told = stored(batch).logits
-            assert torch.equal(told, living()(batch).logits)
+            before = len(teacher.batches)
+            assert torch.equal(stored(batch).logits, living()(batch).logits)
             pairs = list(zip(batch.rows.tolist(), batch.views.tolist(), strict=True))
-            new = set(pairs) - seen
-            assert len(teacher.asked) - before == bool(new)
+            new = set(pairs) - stored_pairs
+            assert len(teacher.batches) - before == bool(new)
             if new:
-                assert new <= set(teacher.asked[-1])
-                assert len(teacher.asked[-1]) == max(len(new), LEAST_ASKED)
-            seen |= set(pairs)
-    assert len(seen) > 0.7 * IMAGES * VIEWS.count
-    assert len(stored.store.keys) == len(seen)
+                assert new <= set(teacher.batches[-1])
+                assert len(teacher.batches[-1]) == max(len(new), MIN_TEACHER_BATCH)
+            stored_pairs |= set(pairs)
+    assert len(stored_pairs) > 0.7 * IMAGES * VIEWS.count
+    assert len(stored.store.keys) == len(stored_pairs)
 
 
-def test_a_committee_is_stored_too(tmp_path: Path) -> None:
-    committee, epochs = TeacherEnsemble([living(0), living(1)]), data()
-    stored = CachedTeacher(committee, epochs, open_store(tmp_path))
+def test_an_ensemble_is_cached_too(tmp_path: Path) -> None:
+    ensemble, epochs = TeacherEnsemble([living(0), living(1)]), data()
+    stored = CachedTeacher(ensemble, epochs, open_store(tmp_path))
     for _ in range(2):
         for batch in epochs.batches(0, 0):
-            torch.testing.assert_close(stored(batch).logits, committee(batch).logits, rtol=0, atol=0)
+            torch.testing.assert_close(stored(batch).logits, ensemble(batch).logits, rtol=0, atol=0)
 
 
 @pytest.mark.fault(35)
@@ -146,7 +145,7 @@ def test_other_pixels_are_refused(tmp_path: Path) -> None:
         CachedTeacher(living(0), negative, open_store(tmp_path))
 
 
-def test_a_spot_check_draws_nothing_from_the_training(tmp_path: Path) -> None:
+def test_a_spot_check_draws_nothing_from_the_global_generator(tmp_path: Path) -> None:
     epochs = data()
     with open_store(tmp_path) as store:
         CachedTeacher(living(0), epochs, store)(next(epochs.batches(0, 0)))
@@ -168,14 +167,14 @@ def test_a_network_in_bfloat16_is_kept_exactly_in_two_bytes() -> None:
     assert exact_dtype(living(precision="fp32")(batch).logits) is torch.float32
 
 
-TURNED = TurnedCropFlip(padding=1, degrees=10.0)
+ROTATED = RotatedCropFlip(padding=1, degrees=10.0)
 
 
-def turned_data() -> BatchLoader:
-    return BatchLoader(make_splits(size=IMAGES).train, TURNED, 40, torch.device("cpu"))
+def rotated_data() -> BatchLoader:
+    return BatchLoader(make_splits(size=IMAGES).train, ROTATED, 40, torch.device("cpu"))
 
 
-def taught_on_turned(teacher: Teacher, epochs: BatchLoader, seed: int = 3) -> list[Tensor]:
+def taught_on_rotated(teacher: Teacher, epochs: BatchLoader, seed: int = 3) -> list[Tensor]:
     network = build("resnet8", 4, 1, seed=9)
     engine = Engine.choose("cpu", "fp32", 1)
     normalization = Normalization((0.4,), (0.3,))
@@ -193,27 +192,27 @@ def taught_on_turned(teacher: Teacher, epochs: BatchLoader, seed: int = 3) -> li
     return [value.clone() for value in network.state_dict().values()]
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-def test_views_that_are_not_seen_again_are_kept_by_epoch(tmp_path: Path, ahead: bool) -> None:
-    expected = taught_on_turned(living(), turned_data())
-    drawn = ViewSeed(seed=3, epochs=SCHEDULE.epochs)
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_views_that_do_not_repeat_are_stored_by_epoch(tmp_path: Path, prefetch: bool) -> None:
+    expected = taught_on_rotated(living(), rotated_data())
+    view_seed = ViewSeed(seed=3, epochs=SCHEDULE.epochs)
     for filled in (False, True):
-        teacher, epochs = Counted(living()), turned_data()
-        size = rows_needed(epochs, drawn)
+        teacher, epochs = Counted(living()), rotated_data()
+        size = rows_needed(epochs, view_seed)
         assert size == IMAGES * SCHEDULE.epochs
         with LogitStore(tmp_path, {"seed": 3}, size=size, num_classes=4, dtype=torch.float32) as store:
-            stored = CachedTeacher(teacher, epochs, store, drawn=drawn, ahead=ahead)
-            found = taught_on_turned(stored, epochs)
-        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
-        assert len(teacher.asked) == (1 if filled else SCHEDULE.epochs * 2)  # filled: the spot check alone
+            stored = CachedTeacher(teacher, epochs, store, view_seed=view_seed, prefetch=prefetch)
+            trained = taught_on_rotated(stored, epochs)
+        assert all(torch.equal(one, other) for one, other in zip(trained, expected, strict=True))
+        assert len(teacher.batches) == (1 if filled else SCHEDULE.epochs * 2)  # filled: the spot check alone
 
 
 def test_the_views_of_another_seed_or_epoch_are_refused(tmp_path: Path) -> None:
-    epochs, drawn = turned_data(), ViewSeed(seed=3, epochs=SCHEDULE.epochs)
-    store = LogitStore(tmp_path, {"seed": 3}, size=rows_needed(epochs, drawn), num_classes=4, dtype=torch.float32)
+    epochs, view_seed = rotated_data(), ViewSeed(seed=3, epochs=SCHEDULE.epochs)
+    store = LogitStore(tmp_path, {"seed": 3}, size=rows_needed(epochs, view_seed), num_classes=4, dtype=torch.float32)
     with pytest.raises(ValueError, match="not the views of epoch 0"):
-        taught_on_turned(CachedTeacher(living(), epochs, store, drawn=drawn), epochs, seed=4)
-    stored = CachedTeacher(living(), epochs, store, drawn=drawn)
+        taught_on_rotated(CachedTeacher(living(), epochs, store, view_seed=view_seed), epochs, seed=4)
+    stored = CachedTeacher(living(), epochs, store, view_seed=view_seed)
     stored.begin(epochs.plan(3, 1))
     with pytest.raises(ValueError, match="not the views of epoch 1"):
         stored(next(epochs.batches(3, 2)))

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import limit
 from torch import Tensor
 
 from tutelage import storage
@@ -41,10 +42,10 @@ def fill(root: Path, keys: Tensor, **options: object) -> Path:
 
 
 def assert_holds(store: LogitStore, keys: Tensor) -> None:
-    asked = torch.randperm(SIZE, generator=torch.Generator().manual_seed(0))
-    values, known = store.read(asked)
-    assert torch.equal(known, torch.isin(asked, keys))
-    assert torch.equal(values[known], rows_of(asked[known]))
+    requested = torch.randperm(SIZE, generator=torch.Generator().manual_seed(0))
+    values, is_stored = store.read(requested)
+    assert torch.equal(is_stored, torch.isin(requested, keys))
+    assert torch.equal(values[is_stored], rows_of(requested[is_stored]))
     assert torch.equal(store.keys, keys.unique())
 
 
@@ -82,13 +83,13 @@ def test_far_apart_keys(tmp_path: Path) -> None:
 def test_float16_rounds_within_its_bound_and_says_so_at_once(
     values: list[float], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    given = torch.tensor([values])
+    logits = torch.tensor([values])
     root, key = tmp_path_factory.mktemp("stores"), torch.tensor([9])
     with open_store(root, torch.float16) as store:
-        told = store.write(key, given)
+        rounded = store.write(key, logits)
     read, _ = open_store(root, torch.float16).read(key)
-    assert torch.equal(told, read)
-    assert ((read - given).abs().double() <= given.abs().double() * 2**-11 + 2**-25).all()
+    assert torch.equal(rounded, read)
+    assert ((read - logits).abs().double() <= logits.abs().double() * 2**-11 + 2**-25).all()
 
 
 def test_the_bound_of_float16_bounds_divergence_and_gradient() -> None:
@@ -112,14 +113,14 @@ def test_rows_that_do_not_fit_are_not_kept(tmp_path: Path) -> None:
     rows = torch.ones(3, CLASSES)
     rows[0, 0], rows[1, 1] = 1e6, torch.nan
     with open_store(tmp_path, torch.float16) as store:
-        told = store.write(keys, rows)
-        assert torch.equal(told.nan_to_num(7.0), rows.nan_to_num(7.0))
+        returned = store.write(keys, rows)
+        assert torch.equal(returned.nan_to_num(7.0), rows.nan_to_num(7.0))
         assert store.keys.tolist() == [3]
 
 
 def test_bfloat16_does_not_round(tmp_path: Path) -> None:
     store = open_store(tmp_path, torch.bfloat16)
-    with pytest.raises(ValueError, match="more precise than bfloat16: keep them as float32 or float16"):
+    with pytest.raises(ValueError, match="more precise than bfloat16: store them as float32 or float16"):
         store.write(torch.tensor([0]), torch.full((1, CLASSES), 0.1))
     with pytest.raises(ValueError, match=r"float16, bfloat16 or float32, not torch.float64"):
         open_store(tmp_path, torch.float64)
@@ -156,7 +157,7 @@ def test_any_difference_is_another_store(
 def test_a_folder_made_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
     folder = fill(tmp_path, torch.arange(4))
     (folder / "store.json").write_bytes(content)
-    with pytest.raises(storage.Damaged, match="was made of something else than its name"):
+    with pytest.raises(storage.Damaged, match="describes another store than the name of its folder"):
         open_store(tmp_path)
 
 
@@ -183,14 +184,14 @@ def test_a_damaged_block_is_found_dropped_and_filled_again(tmp_path: Path, where
             block.write_bytes(block.read_bytes()[:20])
         case "gone":
             rows.write_bytes(rows.read_bytes()[: 30 * CLASSES * 4])  # the end of the second block
-    lost, kept = torch.arange(0, 20), torch.arange(20, 60)
+    lost, intact = torch.arange(0, 20), torch.arange(20, 60)
     if where == "gone":
-        lost, kept = kept, lost
+        lost, intact = intact, lost
     warnings: list[str] = []
     with open_store(tmp_path, warnings=warnings) as store:
         assert len(warnings) == 1
         assert "is damaged" in warnings[0]
-        assert_holds(store, kept)
+        assert_holds(store, intact)
         store.write(lost, rows_of(lost))
     assert_holds(open_store(tmp_path), torch.arange(60))
     assert (
@@ -241,8 +242,8 @@ def test_a_store_deleted_in_use_is_made_anew_and_never_mixed_up(tmp_path: Path) 
 
 
 def test_while_another_writes_rows_wait_and_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LEAST_ROWS", 1)
-    monkeypatch.setattr(module, "BLOCK_BYTES", 16 * CLASSES * 4)
+    monkeypatch.setattr(module, "MIN_BLOCK_ROWS", 1)
+    monkeypatch.setattr(module, "MAX_BLOCK_BYTES", 16 * CLASSES * 4)
     store = open_store(tmp_path)
     with storage.lock(store.folder):
         for start in range(0, 60, 10):
@@ -265,7 +266,7 @@ def test_a_full_disk_ends_the_filling_only(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(storage, "write_bytes", full)
     store.flush()
-    assert warnings == ["the teacher's logits are not kept any more: [Errno 28] No space left on device"]
+    assert warnings == ["the teacher's logits are no longer stored: [Errno 28] No space left on device"]
     keys = torch.arange(20, 30)
     assert torch.equal(store.write(keys, rows_of(keys)), rows_of(keys))
     assert_holds(store, torch.arange(20))
@@ -275,6 +276,7 @@ def test_a_full_disk_ends_the_filling_only(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_rows_are_written_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FLUSH_SECONDS", float("inf"))
     store = open_store(tmp_path)
     store.write(torch.arange(4), rows_of(torch.arange(4)))
     assert_holds(open_store(tmp_path), torch.arange(0))
@@ -287,13 +289,13 @@ FILLER = """
 import sys, time, torch
 from pathlib import Path
 sys.path.insert(0, sys.argv[4])
-from tests.teachers.test_store import open_store, rows_of, SIZE
+from tests.teachers.test_logit_store import open_store, rows_of, SIZE
 torch.set_num_threads(1)
 store = open_store(Path(sys.argv[1]))
 for start in range(int(sys.argv[2]), SIZE, 20):
     keys = torch.arange(start, min(start + 50, SIZE))
     store.write(keys, rows_of(keys))
-    store.flush(wait=10)
+    store.flush(wait=float(sys.argv[5]))
     time.sleep(float(sys.argv[3]))
 """
 
@@ -301,7 +303,9 @@ for start in range(int(sys.argv[2]), SIZE, 20):
 def filler(root: Path, first: int, pause: float, fault: str = "") -> subprocess.Popen[bytes]:
     here = str(Path(__file__).parents[2])
     environment = {**os.environ, "TUTELAGE_FAULT": fault}
-    return subprocess.Popen([sys.executable, "-c", FILLER, str(root), str(first), str(pause), here], env=environment)
+    return subprocess.Popen(
+        [sys.executable, "-c", FILLER, str(root), str(first), str(pause), here, f"{limit(10)}"], env=environment
+    )
 
 
 @pytest.mark.fault(16)
@@ -326,9 +330,9 @@ def test_killed_at_any_durable_operation(tmp_path: Path, operation: int) -> None
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     store = open_store(tmp_path)
-    kept = len(store.keys)
-    assert kept % 10 == 0
-    assert_holds(store, torch.arange(kept))
+    count = len(store.keys)
+    assert count % 10 == 0
+    assert_holds(store, torch.arange(count))
     store.write(torch.arange(100), rows_of(torch.arange(100)))
     store.close()
     assert_holds(open_store(tmp_path), torch.arange(100))

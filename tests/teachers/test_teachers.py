@@ -1,4 +1,4 @@
-"""Teachers: frozen, on their pupil's pixels, alone or as a committee."""
+"""Teachers: frozen, on their student's pixels, alone or as an ensemble."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ def test_it_answers_in_eval_mode_without_a_graph() -> None:
 
 @pytest.mark.fault(34)
 def test_it_sees_the_batch_in_its_own_normalization() -> None:
-    given = batch()
+    images = batch()
     one = teacher(0)
-    expected = one.network(given.normalized(Normalization((0.4,), (0.3,))))
-    torch.testing.assert_close(one(given).logits, expected)
+    expected = one.network(images.normalized(Normalization((0.4,), (0.3,))))
+    torch.testing.assert_close(one(images).logits, expected)
 
 
-def test_a_committee_is_the_mean_of_probabilities() -> None:
-    given, members = batch(), [teacher(seed) for seed in range(3)]
-    probs = torch.stack([member(given).logits.softmax(1) for member in members])
-    torch.testing.assert_close(TeacherEnsemble(members)(given).logits.softmax(1), probs.mean(0))
+def test_an_ensemble_is_the_mean_of_probabilities() -> None:
+    images, members = batch(), [teacher(seed) for seed in range(3)]
+    probs = torch.stack([member(images).logits.softmax(1) for member in members])
+    torch.testing.assert_close(TeacherEnsemble(members)(images).logits.softmax(1), probs.mean(0))
     shares = torch.tensor([1.0, 2.0, 5.0])
     weighted = (probs * (shares / 8)[:, None, None]).sum(0)
-    torch.testing.assert_close(TeacherEnsemble(members, shares.tolist())(given).logits.softmax(1), weighted)
+    torch.testing.assert_close(TeacherEnsemble(members, shares.tolist())(images).logits.softmax(1), weighted)
 
 
-def test_a_committee_of_certain_teachers_stays_finite() -> None:
+def test_an_ensemble_of_certain_teachers_stays_finite() -> None:
     def certain(_: Batch) -> Prediction:
         return Prediction(torch.tensor([[0.0, 900.0]]), {})
 
     assert TeacherEnsemble([certain, certain])(batch()).logits.isfinite().all()
 
 
-def test_committees_that_make_no_sense() -> None:
-    with pytest.raises(ValueError, match="needs teachers and a share for each, not 0 and 0"):
+def test_ensembles_that_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="one share each or no shares, not 0 teachers and 0 shares"):
         TeacherEnsemble([])
-    with pytest.raises(ValueError, match="not 1 and 2"):
+    with pytest.raises(ValueError, match="not 1 teachers and 2 shares"):
         TeacherEnsemble([teacher(0)], [0.5, 0.5])

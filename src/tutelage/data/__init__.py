@@ -1,8 +1,10 @@
 """Datasets as values, and batches whose randomness is a pure function."""
 
-from tutelage.data.augmentation import CropFlip, ImageStore, TurnedCropFlip
-from tutelage.data.batches import Batch, BatchLoader, Normalization
+from tutelage.data.augmentation import CropFlip, RotatedCropFlip
+from tutelage.data.batches import Batch, BatchLoader
 from tutelage.data.dataset import DataConfig, Dataset, DatasetInfo, Splits
+from tutelage.data.image_store import ImageStore
+from tutelage.data.normalization import Normalization
 
 __all__ = [
     "Batch",
@@ -13,6 +15,6 @@ __all__ = [
     "DatasetInfo",
     "ImageStore",
     "Normalization",
+    "RotatedCropFlip",
     "Splits",
-    "TurnedCropFlip",
 ]

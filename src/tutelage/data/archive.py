@@ -1,4 +1,4 @@
-"""Streams known files out of a ``.tar.gz`` that nobody vouches for; nothing is ever extracted to disk."""
+"""Stream known files out of an untrusted ``.tar.gz``; nothing is ever extracted to disk."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-MAX_MEMBER = 200 * 2**20  # bytes of one file; the largest of CIFAR has 155 MB
-MAX_TOTAL = 256 * 2**20  # bytes of the whole archive once decompressed
+MAX_MEMBER = 200 * 2**20  # bytes per file; the largest file of CIFAR has 155 MB
+MAX_TOTAL = 256 * 2**20  # bytes of the whole archive, decompressed
 MAX_MEMBERS = 100
 
 
-class _Bounded(gzip.GzipFile):
-    """A decompressed stream that ends in an error past ``limit`` bytes."""
+class _BoundedGzip(gzip.GzipFile):
+    """A decompressed stream that raises an error beyond ``limit`` bytes."""
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:
         super().__init__(fileobj=stream, mode="rb")
@@ -26,34 +26,35 @@ class _Bounded(gzip.GzipFile):
         block = super().read(allowed if size is None or size < 0 else min(size, allowed))
         self._bytes_left -= len(block)
         if self._bytes_left < 0:
-            raise ValueError("it decompresses to more bytes than such an image set has")
+            raise ValueError("it decompresses to more bytes than such a dataset has")
         return block
 
 
-def read_members(stream: IO[bytes], wanted: Collection[str], where: str) -> Iterator[tuple[str, bytes]]:
-    """Yield ``(name, content)`` for each ``wanted`` file of a ``.tar.gz``, in the order of the archive.
+def read_members(stream: IO[bytes], names: Collection[str], where: str) -> Iterator[tuple[str, bytes]]:
+    """Yield ``(name, content)`` for each file of a ``.tar.gz`` that is in ``names``, in the order of the archive.
 
-    Errors: ``ValueError``, with ``where``: not a ``.tar.gz``, cut short or damaged (its checksum is read to the end);
-    anything but plain files and folders in it (links, devices, sparse files); a name that leaves the folder it is
-    in; a wanted file twice or not at all; more or larger files than such a set has.
+    Errors: ``ValueError``, prefixed with ``where``: not a ``.tar.gz``; truncated or damaged (the checksum at its end
+    is verified); anything in it but plain files and folders (links, devices, sparse files); a name that points
+    outside the archive; a requested file that is missing or appears twice; more or larger files than such a dataset
+    has.
     """
-    missing = set(wanted)
+    missing = set(names)
     try:
-        with _Bounded(stream, MAX_TOTAL) as content:
+        with _BoundedGzip(stream, MAX_TOTAL) as content:
             with tarfile.open(fileobj=content, mode="r|") as tar:
                 for count, member in enumerate(tar):
                     name = _checked_name(member)
                     if count >= MAX_MEMBERS:
-                        raise ValueError(f"it holds more than {MAX_MEMBERS} files")
-                    if name not in wanted or member.isdir():
+                        raise ValueError(f"it contains more than {MAX_MEMBERS} files")
+                    if name not in names or member.isdir():
                         continue
                     if name not in missing:
-                        raise ValueError(f"it holds {name} twice")
+                        raise ValueError(f"it contains {name} twice")
                     missing.remove(name)
                     file = tar.extractfile(member)
                     assert file is not None
                     yield name, file.read()
-            while content.read(1 << 20):  # the checksum of gzip comes last
+            while content.read(1 << 20):  # gzip verifies its checksum at the end of the stream
                 pass
     except (ValueError, EOFError, OSError, zlib.error, tarfile.TarError) as error:
         raise ValueError(f"{where} is refused: {error}") from None
@@ -64,20 +65,23 @@ def read_members(stream: IO[bytes], wanted: Collection[str], where: str) -> Iter
 def _checked_name(member: tarfile.TarInfo) -> str:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not (path.parts or member.isdir()):
-        raise ValueError(f"it holds {member.name[:80]!r}, which points outside of it")
+        raise ValueError(f"it contains {member.name[:80]!r}, which points outside the archive")
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or member.issparse():
-        raise ValueError(f"it holds {member.name[:80]!r}, which is neither a plain file nor a folder")
+        raise ValueError(f"it contains {member.name[:80]!r}, which is neither a plain file nor a folder")
     if not 0 <= member.size <= MAX_MEMBER:
-        raise ValueError(f"it holds {member.name[:80]!r} of {member.size} bytes; {MAX_MEMBER} are allowed")
+        raise ValueError(
+            f"it contains {member.name[:80]!r} with {member.size} bytes; at most {MAX_MEMBER} are allowed"
+        )
     return str(path)
 
 
-def read_unpacked(folder: Path, wanted: Collection[str], where: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the same from a folder into which somebody has unpacked the archive.
+def read_unpacked(folder: Path, names: Collection[str], where: str) -> Iterator[tuple[str, bytes]]:
+    """Yield ``(name, content)`` as :func:`read_members` does, from a folder that the archive was unpacked into.
 
-    Errors: ``ValueError``, with ``where``, for a file that is missing, is no plain file, or is larger than allowed.
+    Errors: ``ValueError``, prefixed with ``where``, for a file that is missing, is not a plain file, or is larger
+    than allowed.
     """
-    for name in wanted:
+    for name in names:
         path = folder / PurePosixPath(name).name
         if path.is_symlink() or not path.is_file():
             raise ValueError(f"{where} is refused: it lacks the file {path.name}")

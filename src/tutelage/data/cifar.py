@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: read from their official archives, kept as tensors under a checksum."""
+"""CIFAR-10 and CIFAR-100: imported from their official archives, stored as tensors with a checksum."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from torch import Tensor
 from tutelage import storage
 from tutelage.data.archive import MAX_TOTAL, read_members, read_unpacked
 from tutelage.data.dataset import Dataset, Splits
-from tutelage.data.download import fetched
-from tutelage.data.labels import checked_labels, text
+from tutelage.data.download import fetch
+from tutelage.data.labels import checked_labels, encodable
 from tutelage.data.layouts import LAYOUTS, Layout
 from tutelage.data.pickles import read_pickle
-from tutelage.data.splits import finished
+from tutelage.data.splits import make_splits
 from tutelage.errors import unknown
 
 _FILE = "data.safetensors"
-_WAIT = 3600.0  # seconds for another process that imports the same set
+_WAIT = 3600.0  # seconds to wait for another process that imports the same dataset
 
 
 def _layout(name: str) -> Layout:
     if name not in LAYOUTS:
-        raise unknown("dataset", name, LAYOUTS, hint="these are the ones that are kept on disk")
+        raise unknown("dataset", name, LAYOUTS, hint="these are the datasets that can be imported")
     return LAYOUTS[name]
 
 
 def import_archive(name: str, archive: Path, root: Path) -> Path:
-    """Read a set from its official archive, or the folder unpacked from it, and keep it; returns where.
+    """Import a dataset from its official archive, or from the folder unpacked from it; returns the dataset's folder.
 
-    Any archive whose content passes the checks is taken; whether its checksum is the official one is recorded.
+    Any archive whose content passes the checks is accepted; whether its checksum is the official one is recorded.
 
-    Errors: ``ValueError`` for an unknown name, a missing or damaged archive, or content that is not this set;
-    what was kept before is then still there.
+    Errors: ``ValueError`` for an unknown name, a missing or damaged archive, or content that is not this dataset.
+    An earlier import is left unchanged.
     """
     layout, folder = _layout(name), root / name
     if archive.is_dir():
         with storage.lock(folder, wait=_WAIT):
             members = read_unpacked(archive, _members(layout), where=str(archive))
-            source = {"file": text(archive.resolve().name), "sha256": None, "official": False}
-            return _keep(layout, members, folder, source)
+            source = {"file": encodable(archive.resolve().name), "sha256": None, "official": False}
+            return _store(layout, members, folder, source)
     if not archive.is_file():
         raise ValueError(f"there is no file or folder {str(archive)!r} to import {name} from")
     with archive.open("rb") as file, storage.lock(folder, wait=_WAIT):
@@ -53,67 +53,72 @@ def import_archive(name: str, archive: Path, root: Path) -> Path:
 
 
 def download(name: str, root: Path) -> Path:
-    """Fetch a set from its official site unless it is already kept whole; returns where it is kept.
+    """Download a dataset from its official site unless an intact copy exists; returns the dataset's folder.
 
-    Of several processes that ask at once, one downloads and the others wait for it.
+    When several processes call this at once, one downloads and the others wait for it.
 
-    Errors: ``ConnectionError`` when the site cannot be reached, saying what to do instead; ``ValueError`` when what
-    came is not the official file.
+    Errors: ``ConnectionError`` when the download fails, with advice; ``ValueError`` when the downloaded file is not
+    the official one.
     """
     layout, folder = _layout(name), root / name
     with storage.lock(folder, wait=_WAIT):
         if storage.is_finished(folder):
             with contextlib.suppress(ValueError):
-                _verified(name, root)
+                _verify(name, root)
                 return folder
         try:
-            with fetched(layout.url, layout.md5, folder, limit=MAX_TOTAL) as file:
+            with fetch(layout.url, layout.md5, folder, limit=MAX_TOTAL) as file:
                 return _import_stream(layout, file, layout.url.rpartition("/")[2], folder)
         except ConnectionError as error:
-            advice = f"get the file in another way and run `tutelage data import {name} FILE`"
+            advice = f"get the file some other way and run `tutelage data import {name} FILE`"
             raise ConnectionError(f"{error}; {advice}") from None
 
 
 def check(name: str, root: Path) -> str:
-    """Hash a kept set again; returns one line on what it is.
+    """Verify an imported dataset against its checksum; returns one line that describes it.
 
-    Errors: ``ValueError`` when it is not kept, or no longer what was imported.
+    Errors: ``ValueError`` when it was not imported, or has changed since.
     """
-    facts, source = _layout(name).facts, _verified(name, root)["note"]["source"]
+    info, source = _layout(name).info, _verify(name, root)["note"]["source"]
     origin = "the official archive" if source["official"] else "its checksum is not the official one"
     return (
-        f"{name}: {facts.train_size} training and {facts.test_size} test images, unchanged since they were imported "
+        f"{name}: {info.train_size} training and {info.test_size} test images, unchanged since they were imported "
         f"from {source['file']} ({origin})"
     )
 
 
 def load_cifar(name: str, root: Path) -> Splits:
-    """The whole of a set that was imported or downloaded, after a look at its checksum.
+    """Load the whole of an imported dataset, after verifying its checksum.
 
-    Errors: ``ValueError`` when it is not kept, or no longer what was imported.
+    Errors: ``ValueError`` when it was not imported, or has changed since.
     """
     layout = _layout(name)
-    _verified(name, root)
-    tensors = storage.read_tensors(root / name / _FILE)
-    found, expected = ({key: (t.dtype, t.shape) for key, t in s.items()} for s in (tensors, _blank(layout, "meta")))
-    if found != expected:
-        raise storage.Damaged(f"{root / name / _FILE} does not hold {name}: import {name} again")
-    for kind, classes in (("labels", layout.facts.class_names), ("coarse_labels", layout.facts.coarse_names)):
+    _verify(name, root)
+    path = root / name / _FILE
+    tensors = storage.read_tensors(path)
+    if _types_and_shapes(tensors) != _types_and_shapes(_empty_tensors(layout, "meta")):
+        raise storage.Damaged(f"{path} does not hold {name}: import {name} again")
+    for kind, classes in (("labels", layout.info.class_names), ("coarse_labels", layout.info.coarse_names)):
         for key in (key for key in tensors if key in (f"train_{kind}", f"test_{kind}")):
-            checked_labels(tensors[key], f"{root / name / _FILE}: {key}", len(classes))
-    train, test = (
-        Dataset(
-            images=tensors[f"{split}_images"],
-            labels=tensors[f"{split}_labels"],
-            ids=torch.arange(len(tensors[f"{split}_labels"])),
-            coarse_labels=tensors.get(f"{split}_coarse_labels"),
-        )
-        for split in ("train", "test")
+            checked_labels(tensors[key], f"{path}: {key}", len(classes))
+    return make_splits(layout.info, _dataset(tensors, "train"), _dataset(tensors, "test"))
+
+
+def _types_and_shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    return {key: (tensor.dtype, tensor.shape) for key, tensor in tensors.items()}
+
+
+def _dataset(tensors: dict[str, Tensor], split: str) -> Dataset:
+    labels = tensors[f"{split}_labels"]
+    return Dataset(
+        images=tensors[f"{split}_images"],
+        labels=labels,
+        ids=torch.arange(len(labels)),
+        coarse_labels=tensors.get(f"{split}_coarse_labels"),
     )
-    return finished(layout.facts, train, test)
 
 
-def _verified(name: str, root: Path) -> dict[str, Any]:
+def _verify(name: str, root: Path) -> dict[str, Any]:
     if not storage.is_finished(root / name):
         raise ValueError(
             f"{name} is not in {root}: run `tutelage data get {name}`, or `tutelage data import {name} FILE` "
@@ -122,9 +127,9 @@ def _verified(name: str, root: Path) -> dict[str, Any]:
     try:
         manifest = storage.verify(root / name)
         source = manifest["note"].get("source")
-        told = isinstance(source, dict) and {"file", "official"} <= source.keys()
-        if manifest["note"].get("name") != name or _FILE not in manifest["files"] or not told:
-            raise storage.Damaged(f"{root / name} was not made by importing {name}")
+        has_source = isinstance(source, dict) and {"file", "official"} <= source.keys()
+        if manifest["note"].get("name") != name or _FILE not in manifest["files"] or not has_source:
+            raise storage.Damaged(f"{root / name} was not created by importing {name}")
     except storage.Damaged as error:
         raise storage.Damaged(f"{error}; import {name} again") from None
     return manifest
@@ -140,35 +145,35 @@ def _import_stream(layout: Layout, stream: IO[bytes], label: str, folder: Path) 
         md5.update(block)
         sha256.update(block)
     stream.seek(0)
-    source = {"file": text(label), "sha256": sha256.hexdigest(), "official": md5.hexdigest() == layout.md5}
-    return _keep(layout, read_members(stream, _members(layout), where=label), folder, source)
+    source = {"file": encodable(label), "sha256": sha256.hexdigest(), "official": md5.hexdigest() == layout.md5}
+    return _store(layout, read_members(stream, _members(layout), where=label), folder, source)
 
 
-def _keep(layout: Layout, members: Iterable[tuple[str, bytes]], folder: Path, source: dict[str, Any]) -> Path:
-    tensors = _blank(layout)
+def _store(layout: Layout, members: Iterable[tuple[str, bytes]], folder: Path, source: dict[str, Any]) -> Path:
+    tensors = _empty_tensors(layout)
     for member, content in members:
         entries, file = read_pickle(content, where=member), PurePosixPath(member).name
         if file == layout.meta:
             _check_names(layout, entries, member)
         else:
             _fill(tensors, layout, file, entries, member)
-    facts = layout.facts
+    info = layout.info
     note = {
         "name": folder.name,
-        "train": facts.train_size,
-        "test": facts.test_size,
-        "class_names": facts.class_names,
-        "coarse_names": facts.coarse_names,
+        "train": info.train_size,
+        "test": info.test_size,
+        "class_names": info.class_names,
+        "coarse_names": info.coarse_names,
         "source": source,
     }
     storage.commit(folder, {_FILE: storage.tensor_bytes(tensors)}, note=note)
     return folder
 
 
-def _blank(layout: Layout, device: str = "cpu") -> dict[str, Tensor]:
-    facts, tensors = layout.facts, {}
-    for split, size in (("train", facts.train_size), ("test", facts.test_size)):
-        shape = (size, facts.channels, facts.height, facts.width)
+def _empty_tensors(layout: Layout, device: str = "cpu") -> dict[str, Tensor]:
+    info, tensors = layout.info, {}
+    for split, size in (("train", info.train_size), ("test", info.test_size)):
+        shape = (size, info.channels, info.height, info.width)
         tensors[f"{split}_images"] = torch.zeros(shape, dtype=torch.uint8, device=device)
         for kind in ("labels", "coarse_labels") if layout.coarse else ("labels",):
             tensors[f"{split}_{kind}"] = torch.zeros(size, dtype=torch.int64, device=device)
@@ -176,7 +181,7 @@ def _blank(layout: Layout, device: str = "cpu") -> dict[str, Tensor]:
 
 
 def _check_names(layout: Layout, entries: dict[str, object], where: str) -> None:
-    pairs = [(layout.label_names, layout.facts.class_names), (layout.coarse_names, layout.facts.coarse_names)]
+    pairs = [(layout.label_names, layout.info.class_names), (layout.coarse_names, layout.info.coarse_names)]
     for entry, expected in pairs:
         values = entries.get(entry)
         are_texts = isinstance(values, list) and all(isinstance(value, str) for value in values)
@@ -192,22 +197,22 @@ def _fill(tensors: dict[str, Tensor], layout: Layout, file: str, entries: dict[s
     pixels = entries.get("data")
     expected = (size, images[0].numel())
     if not isinstance(pixels, np.ndarray) or pixels.shape != expected:
-        raise ValueError(f"{where}: expected uint8 images of shape {list(expected)}, not {_described(pixels)}")
+        raise ValueError(f"{where}: expected uint8 images of shape {list(expected)}, not {_describe(pixels)}")
     images[start : start + size].view(expected).numpy()[:] = pixels
-    names = [
-        (layout.labels, layout.facts.class_names, "labels"),
-        (layout.coarse, layout.facts.coarse_names, "coarse_labels"),
+    label_entries = [
+        (layout.labels, layout.info.class_names, "labels"),
+        (layout.coarse, layout.info.coarse_names, "coarse_labels"),
     ]
-    for entry, classes, kind in names:
+    for entry, classes, kind in label_entries:
         if not entry:
             continue
         values = entries.get(entry)
         if not isinstance(values, list) or len(values) != size or not all(type(value) is int for value in values):
-            raise ValueError(f"{where}: expected {size} integers as {entry}, not {_described(values)}")
+            raise ValueError(f"{where}: expected {size} integers as {entry}, not {_describe(values)}")
         tensors[f"{split}_{kind}"][start : start + size] = checked_labels(values, f"{where}: {entry}", len(classes))
 
 
-def _described(value: object) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of shape {list(value.shape)}"
     if isinstance(value, list):

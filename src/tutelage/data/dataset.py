@@ -1,20 +1,23 @@
-"""The values of the data floor: what a dataset is, and how one asks for it."""
+"""The values of the data package: a dataset's configuration, its description, and its images in memory."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
+
+from tutelage.data.normalization import Normalization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """Which images to learn from; the part of a configuration that names them.
+    """Which images to train and test on; the part of a configuration that names them.
 
-    ``name`` is a dataset known to tutelage (``digits``, ``cifar10``, ``cifar100``), the path of an ``.npz`` file,
-    or the path of a folder of images. ``train_size`` and ``test_size`` keep that many training and test images (the
-    same class shares as the whole); ``holdout`` cuts that many out of training as a validation set.
+    ``name`` is a dataset known to tutelage (``digits``, ``cifar10``, ``cifar100``), the path of an ``.npz`` file, or
+    the path of a folder of images. ``train_size`` and ``test_size`` keep that many training and test images, with the
+    class shares of the whole; ``holdout`` takes that many out of the training set as a validation set.
 
     >>> DataConfig(name="digits", train_size=300)
     DataConfig(name='digits', train_size=300, holdout=0, test_size=None)
@@ -26,13 +29,13 @@ class DataConfig:
     test_size: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)  # no slots: cached_property keeps its value in __dict__
 class Dataset:
-    """Images with their labels, held in memory.
+    """Images with their labels, held in memory and never modified: what is measured of them is measured once.
 
     Shapes: ``images`` uint8 ``[N, C, H, W]``; ``labels`` int64 ``[N]``; ``ids`` int64 ``[N]``, the number of each
-    image in the set it was cut from, so that a subset sees the same views as the whole; ``coarse_labels`` int64
-    ``[N]`` where the set has superclasses.
+    image in the set it was taken from, so that a subset sees the same views as the whole; ``coarse_labels`` int64
+    ``[N]`` where the dataset has superclasses.
     """
 
     images: Tensor
@@ -44,7 +47,7 @@ class Dataset:
         return len(self.labels)
 
     def subset(self, rows: Tensor) -> Dataset:
-        """Keep the given rows (int64 ``[M]``), in that order.
+        """Copy the given rows (int64 ``[M]``), in that order.
 
         >>> import torch
         >>> images = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
@@ -59,6 +62,12 @@ class Dataset:
             coarse_labels=None if self.coarse_labels is None else self.coarse_labels[rows],
         )
 
+    @cached_property
+    def normalization(self) -> Normalization:
+        """The mean and standard deviation of each channel."""
+        return Normalization.of(self.images)
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over shapes, images, labels and ids."""
         digest = hashlib.sha256()
@@ -73,8 +82,8 @@ class Dataset:
 class DatasetInfo:
     """What is known of a dataset without reading its images.
 
-    ``augmentation`` is how its training images may be moved: (pixels of padding, whether mirrored images stay in
-    their class).
+    ``padding`` and ``flip`` are the default augmentation of its training images: how many pixels they may be shifted,
+    and whether a mirrored image still belongs to its class.
     """
 
     class_names: tuple[str, ...]
@@ -95,9 +104,9 @@ class DatasetInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Splits:
-    """A loaded dataset: training set, test set and, where asked for, the holdout cut out of the training set."""
+    """A loaded dataset: training set, test set and, if requested, the holdout taken out of the training set."""
 
-    facts: DatasetInfo
+    info: DatasetInfo
     train: Dataset
     test: Dataset
     holdout: Dataset | None = None

@@ -1,4 +1,4 @@
-"""A folder of images, one sub-folder a class, held in memory at one size."""
+"""A folder of images with one sub-folder per class, read into memory at one size."""
 
 from __future__ import annotations
 
@@ -14,73 +14,80 @@ import torch
 from torch import Tensor
 
 from tutelage.data.dataset import Dataset, DatasetInfo, Splits
-from tutelage.data.labels import text
+from tutelage.data.labels import encodable
 from tutelage.data.npz import MAX_BYTES, default_padding
-from tutelage.data.splits import TEST, finished, stratified
+from tutelage.data.splits import TEST, make_splits, stratified_split
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 DEFAULT_SIZE = 64
-TEST_SHARE = 5  # one image in five, where the folder has no test set of its own
+TEST_SHARE = 5  # one image in five, for a folder without a test set
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 _GRAY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
 
 Listing = dict[str, list[Path]]
+"""The image files of each class, by class name."""
+LabelledFiles = list[tuple[Path, int]]
 
 
 def read_folder(root: Path) -> Splits:
     """Read ``root/train/<class>/*`` and ``root/test/<class>/*``, or only ``root/<class>/*``.
 
-    Classes are numbered in the order of their folders' names, images in the order of their files'. Without a test
-    folder, one image in five becomes the test set, with the class shares of the whole and always the same ones.
-    Images are RGB, or gray if all of them are; where all have one square size they keep it, else the shorter side
-    becomes 64 pixels and the middle is kept. Names that begin with a dot are skipped.
+    Classes are numbered in the order of their folders' names, images in the order of their files' names. Without a
+    test folder, one image in five becomes the test set: always the same ones, with the class shares of the whole.
+    Images are RGB, or gray if all of them are. Images that all have one square size keep it; otherwise each is scaled
+    to 64 pixels on its shorter side and its middle square is used. Names that begin with a dot are ignored.
 
-    Errors: ``ValueError``, naming the folder or file: no class folders, a class without images, a file that is no
-    image, is damaged or has absurdly many pixels, a class that only the test set has, more than 4 GiB of pixels.
+    Errors: ``ValueError``, naming the folder or file: no class folders; a class without images; a file that is not an
+    image, is damaged, or has an absurd number of pixels; a class that only the test set has; more than 4 GiB of
+    pixels.
     """
-    train = _listing(root / "train") if (root / "train").is_dir() else {}
+    train = _list_classes(root / "train") if (root / "train").is_dir() else {}
     if train:
         if not (root / "test").is_dir():
             raise ValueError(f"{str(root)!r} has a train folder but no test folder")
-        return _official(root, train, _listing(root / "test"))
-    return _cut(root, _listing(root))
+        return _read_train_and_test(root, train, _list_classes(root / "test"))
+    return _read_and_split(root, _list_classes(root))
 
 
-def _official(root: Path, train: Listing, test: Listing) -> Splits:
-    _check_several(root, train)
+def _read_train_and_test(root: Path, train: Listing, test: Listing) -> Splits:
+    _check_class_count(root, train)
     if unknown := sorted(set(test) - set(train)):
         raise ValueError(f"{str(root)!r} has images of class {unknown[0]!r} in test but not in train")
     if not test:
         raise ValueError(f"{str(root / 'test')!r} has no class folders")
-    files = _labelled(train, train), _labelled(test, train)
-    channels, size = _common(root, [path for part in files for path, _ in part])
-    splits = [_read(part, channels, size) for part in files]
-    return finished(_facts(train, splits[0], splits[1]), splits[0], splits[1])
+    train_files = _labelled(train, train)
+    test_files = _labelled(test, train)
+    channels, size = _common_shape(root, [path for path, _ in [*train_files, *test_files]])
+    train_set = _read(train_files, channels, size)
+    test_set = _read(test_files, channels, size)
+    return make_splits(_info(train, train_set, test_set), train_set, test_set)
 
 
-def _cut(root: Path, listing: Listing) -> Splits:
+def _read_and_split(root: Path, listing: Listing) -> Splits:
     if not listing:
         raise ValueError(
             f"{str(root)!r} has no class folders: expected <class>/*.png in it, "
             "or train/<class>/*.png and test/<class>/*.png"
         )
     files = _labelled(listing, listing)
-    _check_several(root, listing)
-    left = len(files) - max(1, round(len(files) / TEST_SHARE))
-    if left < len(listing):
+    _check_class_count(root, listing)
+    train_size = len(files) - max(1, round(len(files) / TEST_SHARE))
+    if train_size < len(listing):
         raise ValueError(
-            f"{str(root)!r} has {len(files)} images, too few to cut a test set from for {len(listing)} classes"
+            f"{str(root)!r} has {len(files)} images, too few to take a test set from for {len(listing)} classes"
         )
-    channels, size = _common(root, [path for path, _ in files])
-    rows = stratified(torch.tensor([label for _, label in files]), len(listing), left, TEST)
-    train, test = (replace(_read([files[row] for row in part], channels, size), ids=part) for part in rows)
-    return finished(_facts(listing, train, test), train, test)
+    channels, size = _common_shape(root, [path for path, _ in files])
+    labels = torch.tensor([label for _, label in files])
+    train_rows, test_rows = stratified_split(labels, len(listing), train_size, TEST)
+    train = replace(_read([files[row] for row in train_rows], channels, size), ids=train_rows)
+    test = replace(_read([files[row] for row in test_rows], channels, size), ids=test_rows)
+    return make_splits(_info(listing, train, test), train, test)
 
 
-def _listing(folder: Path) -> Listing:
-    """The files of each class folder; a file that stands beside the class folders belongs to no class."""
+def _list_classes(folder: Path) -> Listing:
+    """List the files of each class folder; files beside the class folders are ignored."""
     classes = {path.name: path for path in _visible(folder) if path.is_dir()}
     listing = {name: _visible(path) for name, path in classes.items()}
     for name, files in listing.items():
@@ -88,11 +95,11 @@ def _listing(folder: Path) -> Listing:
             raise ValueError(f"{str(classes[name])!r} is a class without images")
         for path in files:
             if not path.is_file():
-                raise ValueError(f"{str(path)!r} is not an image file: a class folder holds images only")
+                raise ValueError(f"{str(path)!r} is not an image file: a class folder may contain only images")
     return listing
 
 
-def _check_several(root: Path, listing: Listing) -> None:
+def _check_class_count(root: Path, listing: Listing) -> None:
     if len(listing) < 2:
         raise ValueError(f"{str(root)!r} has only the class {next(iter(listing))!r}: expected 2 or more")
 
@@ -101,15 +108,15 @@ def _visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _labelled(listing: Listing, classes: Listing) -> list[tuple[Path, int]]:
-    number = {name: label for label, name in enumerate(classes)}
-    return [(path, number[name]) for name, files in listing.items() for path in files]
+def _labelled(listing: Listing, classes: Listing) -> LabelledFiles:
+    labels = {name: label for label, name in enumerate(classes)}
+    return [(path, labels[name]) for name, files in listing.items() for path in files]
 
 
-def _facts(classes: Listing, train: Dataset, test: Dataset) -> DatasetInfo:
+def _info(classes: Listing, train: Dataset, test: Dataset) -> DatasetInfo:
     _, channels, height, width = train.images.shape
     return DatasetInfo(
-        class_names=tuple(text(name) for name in classes),
+        class_names=tuple(encodable(name) for name in classes),
         channels=channels,
         height=height,
         width=width,
@@ -119,11 +126,11 @@ def _facts(classes: Listing, train: Dataset, test: Dataset) -> DatasetInfo:
     )
 
 
-def _common(root: Path, paths: list[Path]) -> tuple[int, int]:
+def _common_shape(root: Path, paths: list[Path]) -> tuple[int, int]:
     """The number of channels and the size that all images will have, from their headers."""
     sizes, gray = set(), True
     for path in paths:
-        with _opened(path) as image:
+        with _open_image(path) as image:
             sizes.add(image.size)
             gray &= image.mode in _GRAY
     width, height = next(iter(sizes))
@@ -133,12 +140,12 @@ def _common(root: Path, paths: list[Path]) -> tuple[int, int]:
     if needed > MAX_BYTES:
         raise ValueError(
             f"{str(root)!r} needs {needed} bytes in memory ({len(paths)} images of {size} x {size}), "
-            f"and {MAX_BYTES} are the most that is held there: make its images smaller"
+            f"more than the {MAX_BYTES} that are allowed: make its images smaller"
         )
     return channels, size
 
 
-def _read(files: list[tuple[Path, int]], channels: int, size: int) -> Dataset:
+def _read(files: LabelledFiles, channels: int, size: int) -> Dataset:
     images = torch.empty(len(files), channels, size, size, dtype=torch.uint8)
     for row, (path, _) in enumerate(files):
         images[row] = read_image(path, channels, size)
@@ -146,17 +153,17 @@ def _read(files: list[tuple[Path, int]], channels: int, size: int) -> Dataset:
 
 
 def read_image(path: Path, channels: int, size: int) -> Tensor:
-    """Read one image file as uint8 ``[channels, size, size]``: gray or RGB, upright, its middle square.
+    """Read the middle square of an image file as uint8 ``[channels, size, size]``: gray or RGB, upright.
 
-    Errors: ``ValueError`` naming the file, when it is no image, is damaged or has absurdly many pixels.
+    Errors: ``ValueError`` naming the file, when it is not an image, is damaged or has an absurd number of pixels.
     """
     from PIL import ImageOps
     from PIL.Image import Resampling
 
-    with _opened(path) as opened:
-        image = _eight_bits(ImageOps.exif_transpose(opened))
+    with _open_image(path) as file:
+        image = _eight_bits(ImageOps.exif_transpose(file))
         if image.mode == "P":
-            image = image.convert("RGBA")  # a palette may hold transparency, which RGB alone warns of
+            image = image.convert("RGBA")  # a palette may have transparency, and converting it to RGB warns
         image = image.convert("L" if channels == 1 else "RGB")
         if image.size != (size, size):
             image = ImageOps.fit(image, (size, size), method=Resampling.BILINEAR)
@@ -175,8 +182,8 @@ def _eight_bits(image: Image) -> Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image]:
-    """An image whose header was read; every fault of the file, then or later, becomes one that names it."""
+def _open_image(path: Path) -> Iterator[Image]:
+    """Open an image and read its header; any error, also from the body of the ``with``, becomes one that names it."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -188,5 +195,5 @@ def _opened(path: Path) -> Iterator[Image]:
         raise ValueError(f"{str(path)!r} has too many pixels: {error}") from None
     except UnidentifiedImageError:
         raise ValueError(f"{str(path)!r} is not an image (of {', '.join(FORMATS)})") from None
-    except Exception as error:  # a damaged or hostile file can end in nearly any
+    except Exception as error:  # a damaged or hostile file can raise almost any error
         raise ValueError(f"{str(path)!r} cannot be read: {str(error) or type(error).__name__}") from None

@@ -1,4 +1,4 @@
-"""What the official archives of CIFAR-10 and CIFAR-100 hold, and under which names."""
+"""The layout of the official archives of CIFAR-10 and CIFAR-100: file names, entries and checksums."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _SITE = "https://www.cs.toronto.edu/~kriz/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where the parts of a set lie in its official archive; ``labels`` and ``coarse`` name entries of its pickles."""
+    """Where a dataset's parts are in its official archive; ``labels`` and ``coarse`` are entries of its pickles."""
 
-    facts: DatasetInfo
+    info: DatasetInfo
     folder: str
     train: tuple[str, ...]
     test: tuple[str, ...]
@@ -42,7 +42,7 @@ medium_mammals non-insect_invertebrates people reptiles small_mammals trees vehi
 """
 
 
-def _facts(names: str, coarse_names: str = "") -> DatasetInfo:
+def _info(names: str, coarse_names: str = "") -> DatasetInfo:
     return DatasetInfo(
         class_names=tuple(names.split()),
         coarse_names=tuple(coarse_names.split()),
@@ -56,7 +56,7 @@ def _facts(names: str, coarse_names: str = "") -> DatasetInfo:
 
 LAYOUTS = {
     "cifar10": Layout(
-        facts=_facts("airplane automobile bird cat deer dog frog horse ship truck"),
+        info=_info("airplane automobile bird cat deer dog frog horse ship truck"),
         folder="cifar-10-batches-py",
         train=tuple(f"data_batch_{number}" for number in range(1, 6)),
         test=("test_batch",),
@@ -67,7 +67,7 @@ LAYOUTS = {
         md5="c58f30108f718f92721af3b95e74349a",
     ),
     "cifar100": Layout(
-        facts=_facts(_FINE, _COARSE),
+        info=_info(_FINE, _COARSE),
         folder="cifar-100-python",
         train=("train",),
         test=("test",),

@@ -1,4 +1,4 @@
-"""Images of one's own as arrays, or as an ``.npz`` file of arrays."""
+"""Datasets from arrays, or from an ``.npz`` file of arrays."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ import torch
 from torch import Tensor
 
 from tutelage.data.dataset import Dataset, DatasetInfo, Splits
-from tutelage.data.labels import array, checked_labels, text
-from tutelage.data.splits import finished
+from tutelage.data.labels import as_array, checked_labels, encodable
+from tutelage.data.splits import make_splits
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-MAX_BYTES = 4 * 2**30  # all arrays of a file together, once decompressed
-MAX_RATIO = 1032  # times, which nothing that is deflated exceeds
+MAX_BYTES = 4 * 2**30  # of all arrays of a file together, decompressed
+MAX_RATIO = 1032  # the highest compression ratio that deflate can reach
 
 
 def read_npz(path: Path) -> Splits:
-    """Read an ``.npz`` with the arrays of :func:`from_arrays`, by their names; other arrays in it are not looked at.
+    """Read an ``.npz`` with the arrays of :func:`from_arrays`, by their names; other arrays in it are ignored.
 
-    Errors: ``ValueError``, naming the file: not an ``.npz``, damaged, an array missing, Python objects in it, more
-    than 4 GiB (judged by what it declares, before it is read), and those of :func:`from_arrays`.
+    Errors: ``ValueError``, naming the file: not an ``.npz``, damaged, a missing array, Python objects in it, more
+    than 4 GiB (by its declared sizes, before anything is read), and those of :func:`from_arrays`.
     """
     try:
         with zipfile.ZipFile(path) as file:
-            held = {info.filename.removesuffix(".npy"): info for info in file.infolist()}
-            if missing := [name for name in ARRAYS if name not in held]:
+            members = {info.filename.removesuffix(".npy"): info for info in file.infolist()}
+            if missing := [name for name in ARRAYS if name not in members]:
                 raise ValueError(
-                    f"it lacks {', '.join(missing)}; it holds {', '.join(sorted(held)[:8]) or 'nothing'}"
+                    f"it lacks {', '.join(missing)}; it contains {', '.join(sorted(members)[:8]) or 'nothing'}"
                 )
-            names = [*ARRAYS, *(["class_names"] if "class_names" in held else [])]
-            declared = sum(held[name].file_size for name in names)
+            names = [*ARRAYS, *(["class_names"] if "class_names" in members else [])]
+            declared = sum(members[name].file_size for name in names)
             if declared > MAX_BYTES:
-                raise ValueError(f"its arrays have {declared} bytes; {MAX_BYTES} are the most that is held in memory")
-            packed = path.stat().st_size
-            if declared > MAX_RATIO * packed:
-                raise ValueError(f"its arrays have {declared} bytes, which its {packed} cannot hold")
-            arrays = {name: _read_array(file, held[name]) for name in names}
+                raise ValueError(f"its arrays have {declared} bytes; at most {MAX_BYTES} are kept in memory")
+            file_size = path.stat().st_size
+            if declared > MAX_RATIO * file_size:
+                raise ValueError(f"its arrays declare {declared} bytes, more than a file of {file_size} can contain")
+            arrays = {name: _read_array(file, members[name]) for name in names}
         return from_arrays(**arrays)
     except (ValueError, zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
         raise ValueError(f"{str(path)!r} cannot be used: {error}") from None
 
 
 def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """Read one array, after its own header has been held against the size that the zip declares."""
+    """Read one array, after checking its header against the size that the zip declares."""
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{info.filename} is compressed in a way that NumPy does not write")
+        raise ValueError(f"{info.filename} is compressed by a method that NumPy does not use")
     with file.open(info) as member:
         version = np.lib.format.read_magic(member)
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -60,18 +60,18 @@ def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
             raise ValueError(f"{info.filename} has the array format {version}")
         try:
             shape, _, dtype = read_header[version](member)
-        except (SyntaxError, tokenize.TokenError) as error:  # NumPy takes it for Python 2's and reads it once more
-            raise ValueError(f"{info.filename} has a header that is none ({error})") from None
+        except (SyntaxError, tokenize.TokenError) as error:  # raised when NumPy retries the header as Python 2's
+            raise ValueError(f"{info.filename} has an invalid header ({error})") from None
         if dtype.hasobject:
             raise ValueError(
-                f"{info.filename} holds Python objects, which are refused: they would have to be unpickled"
+                f"{info.filename} contains Python objects, which are refused: they would have to be unpickled"
             )
         expected = math.prod(shape) * dtype.itemsize
         if min(shape, default=0) < 0 or expected != info.file_size - member.tell():
-            raise ValueError(f"{info.filename} declares the shape {list(shape)}, which does not fit its size")
+            raise ValueError(f"{info.filename} declares the shape {list(shape)}, which does not match its size")
     with file.open(info) as member:
         values = np.lib.format.read_array(member, allow_pickle=False)
-        member.read(1)  # reaches the end, where zipfile compares the checksum
+        member.read(1)  # reaches the end of the file, where zipfile verifies the checksum
     return np.asarray(values)
 
 
@@ -82,17 +82,17 @@ def from_arrays(
     test_labels: object,
     class_names: Sequence[str] | np.ndarray | None = None,
 ) -> Splits:
-    """Make a dataset of arrays or tensors, which are not copied where they need not be: do not change them after.
+    """Make a dataset from arrays or tensors, without copying them where possible: do not modify them afterwards.
 
     Shapes: images uint8 ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]``; the channels are the last or the second
-    dimension, whichever is 1 or 3. Labels integers ``[N]`` from 0 on; ``class_names`` ``[K]``.
+    dimension, whichever is 1 or 3. Labels integers ``[N]``, numbered from 0; ``class_names`` ``[K]``.
 
-    Errors: ``ValueError`` for another dtype or shape, for channels that could be either dimension, images of training
-    and test that differ in shape, as many labels as images not given, labels outside ``0..K-1`` (with how many and
-    the first ones), and, where no class names say otherwise, a class without training images.
+    Errors: ``ValueError`` for another dtype or shape, for channels that could be either dimension, for training and
+    test images that differ in shape, for numbers of images and labels that differ, for labels outside ``0..K-1``
+    (their number and the first of them) and, without class names, for a class without training images.
 
     >>> pixels = np.zeros((4, 28, 28), np.uint8)
-    >>> from_arrays(pixels, [0, 1, 0, 1], pixels[:2], [0, 1], class_names=["cat", "dog"]).facts.class_names
+    >>> from_arrays(pixels, [0, 1, 0, 1], pixels[:2], [0, 1], class_names=["cat", "dog"]).info.class_names
     ('cat', 'dog')
     """
     train, test = _images(train_images, "train_images"), _images(test_images, "test_images")
@@ -100,15 +100,9 @@ def from_arrays(
         raise ValueError(
             f"train_images and test_images differ: [C, H, W] is {list(train.shape[1:])} and {list(test.shape[1:])}"
         )
-    names = _names(class_names) if class_names is not None else _counted(train_labels)
-    splits = []
-    for images, labels, split in ((train, train_labels, "train"), (test, test_labels, "test")):
-        checked = checked_labels(labels, f"{split}_labels", len(names))
-        if len(checked) != len(images):
-            raise ValueError(f"{len(images)} {split}_images, but {len(checked)} {split}_labels")
-        splits.append(Dataset(images=images, labels=checked, ids=torch.arange(len(checked))))
+    names = _names(class_names) if class_names is not None else _numbers_as_names(train_labels)
     channels, height, width = train.shape[1:]
-    facts = DatasetInfo(
+    info = DatasetInfo(
         class_names=names,
         channels=channels,
         height=height,
@@ -117,11 +111,22 @@ def from_arrays(
         test_size=len(test),
         padding=default_padding(height, width),
     )
-    return finished(facts, splits[0], splits[1])
+    return make_splits(
+        info,
+        _dataset(train, train_labels, "train", len(names)),
+        _dataset(test, test_labels, "test", len(names)),
+    )
+
+
+def _dataset(images: Tensor, labels: object, split: str, num_classes: int) -> Dataset:
+    checked = checked_labels(labels, f"{split}_labels", num_classes)
+    if len(checked) != len(images):
+        raise ValueError(f"{len(images)} {split}_images, but {len(checked)} {split}_labels")
+    return Dataset(images=images, labels=checked, ids=torch.arange(len(checked)))
 
 
 def default_padding(height: int, width: int) -> int:
-    """How many pixels a training image may be moved where nothing is known of it: 4, or 1 if it is below 24 pixels.
+    """How many pixels to shift training images of an unknown dataset: 4, or 1 for images below 24 pixels.
 
     >>> default_padding(32, 32), default_padding(8, 8)
     (4, 1)
@@ -130,12 +135,12 @@ def default_padding(height: int, width: int) -> int:
 
 
 def _images(images: object, where: str) -> Tensor:
-    pixels = array(images)
+    pixels = as_array(images)
     if pixels.dtype != np.uint8:
         raise ValueError(f"{where}: expected uint8 pixels from 0 to 255, not {pixels.dtype}")
     if pixels.ndim not in (3, 4) or 0 in pixels.shape:
         raise ValueError(
-            f"{where}: expected the shape [N, H, W], [N, H, W, C] or [N, C, H, W], and none of them 0, "
+            f"{where}: expected the shape [N, H, W], [N, H, W, C] or [N, C, H, W], with no dimension 0, "
             f"not {list(pixels.shape)}"
         )
     if pixels.ndim == 3:
@@ -158,22 +163,22 @@ def _names(class_names: Sequence[str] | np.ndarray) -> tuple[str, ...]:
         raise ValueError(
             f"class_names: expected a list of 2 or more texts, not {values.dtype} of shape {list(values.shape)}"
         )
-    if values.dtype.kind == "U" and values.dtype.itemsize:  # a file may hold any 32 bits as a character
+    if values.dtype.kind == "U" and values.dtype.itemsize:  # a file may contain any 32 bits as a character
         codes = np.ascontiguousarray(values).view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
         if codes.max() > sys.maxunicode:
-            raise ValueError("class_names: they hold what is no character")
+            raise ValueError("class_names: they contain an invalid character")
     decoded = (
         name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in values.tolist()
     )
-    return tuple(text(name) for name in decoded)
+    return tuple(encodable(name) for name in decoded)
 
 
-def _counted(train_labels: object) -> tuple[str, ...]:
+def _numbers_as_names(train_labels: object) -> tuple[str, ...]:
     present = sorted(set(checked_labels(train_labels, "train_labels").tolist()))
-    missing = next((label for label, found in enumerate(present) if label != found), None)
+    missing = next((expected for expected, label in enumerate(present) if expected != label), None)
     if missing is not None:
         raise ValueError(
-            f"train_labels: they go up to {present[-1]} but none is {missing}; give class_names if that is meant"
+            f"train_labels: they go up to {present[-1]} but none is {missing}; pass class_names if that is intended"
         )
     if len(present) < 2:
         raise ValueError(f"train_labels: expected 2 or more classes, not {len(present)}")

@@ -1,8 +1,8 @@
-"""Reads the pickles that hold CIFAR without running anything in them.
+"""Read the pickles that CIFAR is distributed in, without running any code in them.
 
-A pickle is a program: it names functions, and ``pickle.load`` calls them. This reader knows only the few operations
-that lists, dictionaries, texts, small integers and arrays of bytes need. It imports nothing, calls nothing that a
-pickle names, and builds the arrays itself; whatever else stands in the file is refused.
+A pickle is a program: it names functions, and ``pickle.load`` calls them. This reader implements only the few
+operations that lists, dictionaries, strings, small integers and arrays of bytes need. It imports nothing, calls
+nothing that a pickle names, and builds the arrays itself; anything else in the file is an error.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 T = TypeVar("T")
 
 MAX_OPERATIONS = 2_000_000  # a CIFAR-100 training batch has 260,000; this bounds memory and time
-MAX_SHARED = 4096  # characters a text may have to be used more than once; arrays are never shared
+MAX_SHARED = 4096  # characters in a string that is used more than once; arrays are never shared
 
 
 class _Global(Enum):
-    """The only names a pickle may contain; they are marks for this reader, not the functions themselves."""
+    """The only names a pickle may contain; they are markers for this reader, not the functions themselves."""
 
     RECONSTRUCT = "numpy.core.multiarray._reconstruct"
     NEW_RECONSTRUCT = "numpy._core.multiarray._reconstruct"
@@ -30,13 +30,13 @@ class _Global(Enum):
 
 
 class _Object(Enum):
-    """What calling one of those names leaves on the stack, until its state arrives."""
+    """What a call to one of those names pushes on the stack, until the operation that sets its state."""
 
     ARRAY = "an array without content"
     BYTE_TYPE = "the dtype uint8"
 
 
-_NOTHING = {"PROTO", "FRAME"}
+_NO_EFFECT = {"PROTO", "FRAME"}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1"),
@@ -49,10 +49,10 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def read_pickle(data: bytes, where: str) -> dict[str, object]:
-    """Read a pickled dictionary of plain values and uint8 arrays (protocols 2 to 4); Python 2 strings come as text.
+    """Read a pickled dictionary of plain values and uint8 arrays (protocols 2 to 4); Python 2 strings become ``str``.
 
-    Errors: ``ValueError``, with ``where``, for a name that is not one of those an array needs, for an operation
-    that plain values do not need, and for damaged or absurdly long input.
+    Errors: ``ValueError``, prefixed with ``where``, for a name other than those that arrays need, for an operation
+    that plain values do not need, and for damaged or excessively long input.
 
     >>> import pickle
     >>> read_pickle(pickle.dumps({"labels": [1, 2]}, protocol=2), "example")
@@ -60,7 +60,7 @@ def read_pickle(data: bytes, where: str) -> dict[str, object]:
     >>> read_pickle(pickle.dumps({"labels": print}, protocol=2), "example")
     Traceback (most recent call last):
     ...
-    ValueError: example: refused, its pickle names __builtin__.print, which the data of an image set does not need
+    ValueError: example: refused, its pickle names __builtin__.print, which an image dataset does not need
     """
     stack: list[object] = []
     marks: list[int] = []
@@ -69,7 +69,7 @@ def read_pickle(data: bytes, where: str) -> dict[str, object]:
         for count, (operation, argument, _) in enumerate(pickletools.genops(data)):
             if count > MAX_OPERATIONS:
                 raise ValueError(f"more than {MAX_OPERATIONS} operations")
-            _step(operation.name, argument, stack, marks, memo)
+            _execute(operation.name, argument, stack, marks, memo)
         (result,) = stack
     except _Refused as error:
         raise ValueError(f"{where}: refused, its pickle {error}") from None
@@ -81,10 +81,10 @@ def read_pickle(data: bytes, where: str) -> dict[str, object]:
 
 
 class _Refused(Exception):
-    """A pickle that asks for more than data; unlike ``ValueError`` never a fault of reading it."""
+    """A pickle that asks for more than plain data; a ``ValueError`` means that it is damaged."""
 
 
-def _step(name: str, argument: object, stack: list[object], marks: list[int], memo: dict[int, object]) -> None:
+def _execute(name: str, argument: object, stack: list[object], marks: list[int], memo: dict[int, object]) -> None:
     if name in _LITERALS:
         stack.append(argument)
     elif name in _PUT:
@@ -96,7 +96,7 @@ def _step(name: str, argument: object, stack: list[object], marks: list[int], me
         assert isinstance(argument, int)
         shared = memo[argument]
         if isinstance(shared, str | bytes) and len(shared) > MAX_SHARED:
-            raise ValueError(f"uses a text of {len(shared)} characters twice")
+            raise ValueError(f"uses a string of {len(shared)} characters twice")
         stack.append(shared)
     elif name == "MARK":
         marks.append(len(stack))
@@ -124,22 +124,22 @@ def _step(name: str, argument: object, stack: list[object], marks: list[int], me
         module, attribute = _pop(stack, len(stack) - 2)
         stack.append(_global(f"{_expect(str, module)}.{_expect(str, attribute)}"))
     elif name == "REDUCE":
-        called, arguments = _pop(stack, len(stack) - 2)
-        stack.append(_called(called, _expect(tuple, arguments)))
+        function, arguments = _pop(stack, len(stack) - 2)
+        stack.append(_reduce(function, _expect(tuple, arguments)))
     elif name == "BUILD":
         target, state = _pop(stack, len(stack) - 2)
-        stack.append(_built(target, _expect(tuple, state)))
+        stack.append(_build(target, _expect(tuple, state)))
     elif name == "STOP":
         if marks:
             raise ValueError("ends inside a list")
-    elif name not in _NOTHING:
-        named = "" if argument is None else f" {str(argument)[:80]!r}"
-        raise _Refused(f"contains the operation {name}{named}, which the data of an image set does not need")
+    elif name not in _NO_EFFECT:
+        operand = "" if argument is None else f" {str(argument)[:80]!r}"
+        raise _Refused(f"contains the operation {name}{operand}, which an image dataset does not need")
 
 
 def _pop(stack: list[object], start: int) -> list[object]:
     if not 0 <= start <= len(stack):
-        raise IndexError("nothing left to take")
+        raise IndexError("the stack is empty")
     items = stack[start:]
     del stack[start:]
     return items
@@ -147,7 +147,7 @@ def _pop(stack: list[object], start: int) -> list[object]:
 
 def _expect(kind: type[T], value: object) -> T:
     if not isinstance(value, kind):
-        raise TypeError(f"expected a {kind.__name__}, found a {type(value).__name__}")
+        raise TypeError(f"expected a {kind.__name__}, not a {type(value).__name__}")
     return value
 
 
@@ -159,23 +159,23 @@ def _global(name: str) -> _Global:
     try:
         return _Global(name)
     except ValueError:
-        raise _Refused(f"names {name[:80]}, which the data of an image set does not need") from None
+        raise _Refused(f"names {name[:80]}, which an image dataset does not need") from None
 
 
-def _called(function: object, arguments: tuple[object, ...]) -> object:
+def _reduce(function: object, arguments: tuple[object, ...]) -> object:
     match function, arguments:
         case ((_Global.RECONSTRUCT | _Global.NEW_RECONSTRUCT), (_Global.NDARRAY, *_)):
             return _Object.ARRAY
         case _Global.DTYPE, (str(code), *_) if code in ("u1", "|u1"):
             return _Object.BYTE_TYPE
         case _Global.DTYPE, _:
-            raise ValueError("an array of another type than uint8")
+            raise ValueError("an array of a type other than uint8")
         case _Global.ENCODE, (str(text), str(code)) if code in ("latin1", "latin-1"):
             return text.encode("latin-1")
     raise _Refused("calls something that is not part of an array")
 
 
-def _built(target: object, state: tuple[object, ...]) -> object:
+def _build(target: object, state: tuple[object, ...]) -> object:
     match target, state:
         case _Object.BYTE_TYPE, _:
             return target
@@ -185,4 +185,4 @@ def _built(target: object, state: tuple[object, ...]) -> object:
             if len(sizes) > 4 or min(sizes, default=0) < 0:
                 raise ValueError(f"an array of shape {sizes}")
             return np.frombuffer(content, np.uint8).reshape(sizes, order="F" if fortran else "C")
-    raise _Refused("gives a state to something that is not an array")
+    raise _Refused("sets the state of something that is not an array")

@@ -1,4 +1,4 @@
-"""Every durable write goes through here: whole or not at all, and checked when it is read back.
+"""All durable writes: each file is written completely or not at all, and verified when it is read back.
 
 A file appears under its name only after its bytes are on disk (unique temporary file, flush, fsync, replace,
 directory fsync). A folder *exists* as a model or checkpoint only once its ``manifest.json``, written last, lists the
@@ -7,7 +7,7 @@ size and SHA-256 of every file in it. Tensors are safetensors, the rest is JSON;
 
 from tutelage.storage.checkpoint import Checkpoint, checkpoints, newest_checkpoint, save_checkpoint
 from tutelage.storage.errors import Damaged, InUse, NewerFormat, NoSpace
-from tutelage.storage.files import abandon, json_bytes, make_folder, told_of, write_bytes
+from tutelage.storage.files import explain_write_errors, json_bytes, make_folder, remove_temporary_files, write_bytes
 from tutelage.storage.folders import FORMAT, MANIFEST, commit, is_finished, read_listed, read_manifest, remove, verify
 from tutelage.storage.locks import lock
 from tutelage.storage.tensors import read_tensors, tensor_bytes, tensors_in
@@ -20,9 +20,9 @@ __all__ = [
     "InUse",
     "NewerFormat",
     "NoSpace",
-    "abandon",
     "checkpoints",
     "commit",
+    "explain_write_errors",
     "is_finished",
     "json_bytes",
     "lock",
@@ -32,10 +32,10 @@ __all__ = [
     "read_manifest",
     "read_tensors",
     "remove",
+    "remove_temporary_files",
     "save_checkpoint",
     "tensor_bytes",
     "tensors_in",
-    "told_of",
     "verify",
     "write_bytes",
 ]

@@ -1,4 +1,4 @@
-"""Moments of a training: the newest whole one is found, the one before it is kept."""
+"""Checkpoints of a training run: the newest valid one is used, and the one before it is kept as well."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from tutelage.storage.folders import commit, is_finished, is_readable, remove, v
 
 
 class Checkpoint(NamedTuple):
-    """A saved moment of training: its folder and number of steps."""
+    """A checkpoint: its folder, and the number of training steps before it."""
 
     folder: Path
     step: int
 
 
 def checkpoints(folder: Path) -> list[Checkpoint]:
-    """List what stands below ``folder/checkpoints``, newest first, valid or not; the order is by step, not time."""
-    found = [Checkpoint(path, int(path.name)) for path in (folder / "checkpoints").glob("*") if path.name.isdigit()]
-    return sorted(found, key=lambda checkpoint: -checkpoint.step)
+    """List the checkpoints below ``folder/checkpoints``, valid or not, newest first: by step, not by time."""
+    paths = [path for path in (folder / "checkpoints").glob("*") if path.name.isdigit()]
+    return sorted((Checkpoint(path, int(path.name)) for path in paths), key=lambda checkpoint: -checkpoint.step)
 
 
 def newest_checkpoint(folder: Path, warn: Any = print) -> Checkpoint | None:
-    """Find the newest checkpoint that verifies, calling ``warn`` for each newer one that does not.
+    """Find the newest valid checkpoint, calling ``warn`` for each newer one that is damaged.
 
-    Errors: :class:`Damaged` when finished checkpoints exist but none is valid: starting again from nothing would
-    hide the loss. :class:`NewerFormat` for one that is newer than this tutelage.
+    Errors: :class:`Damaged` if finished checkpoints exist but none is valid, because starting from scratch would hide
+    the loss. :class:`NewerFormat` for one written by a newer version.
     """
-    faults = []
+    errors = []
     for checkpoint in checkpoints(folder):
         if not is_finished(checkpoint.folder):
-            continue  # a save that was cut short; it never existed
+            continue  # an interrupted save
         try:
             verify(checkpoint.folder)
-            sync_folder(checkpoint.folder)  # who saved it may have been killed before this
+            sync_folder(checkpoint.folder)  # the process that saved it may have been killed before doing so
             return checkpoint
         except NewerFormat:
             raise
-        except Damaged as fault:
-            warn(f"skipping a damaged checkpoint: {fault}")
-            faults.append(str(fault))
-    if faults:
+        except Damaged as error:
+            warn(f"skipping a damaged checkpoint: {error}")
+            errors.append(str(error))
+    if errors:
         raise Damaged(
-            f"no checkpoint in {folder / 'checkpoints'} is valid ({'; '.join(faults)}): "
+            f"no checkpoint in {folder / 'checkpoints'} is valid ({'; '.join(errors)}): "
             "remove that folder to train this model again from the start"
         )
     return None
 
 
 def save_checkpoint(folder: Path, step: int, files: Mapping[str, bytes], keep: int = 2) -> None:
-    """Commit a checkpoint, read it back, then drop all before it but the newest whole ones: ``keep`` with this one.
+    """Save a checkpoint and verify it, then remove older ones except the newest valid: ``keep`` remain in all.
 
-    Errors: :class:`NoSpace`, ``OSError``; nothing of it is then left to take up space.
+    Errors: :class:`NoSpace`, ``OSError``; the incomplete checkpoint is then removed.
     """
     target = folder / "checkpoints" / f"{step:09d}"
     remove(target)
@@ -64,10 +64,10 @@ def save_checkpoint(folder: Path, step: int, files: Mapping[str, bytes], keep: i
         remove(target)
         raise
     verify(target)
-    kept = 1
+    valid = 1
     for old in checkpoints(folder):
         if old.step < step:
-            if kept < keep and is_readable(old.folder, verify):
-                kept += 1
+            if valid < keep and is_readable(old.folder, verify):
+                valid += 1
             else:
                 remove(old.folder)

@@ -1,19 +1,19 @@
-"""What can be wrong with a stored folder, or with where it should be stored."""
+"""Errors of stored folders and of the disk."""
 
 from __future__ import annotations
 
 
 class Damaged(ValueError):
-    """A stored folder that is not what its manifest says; the message names the file and the difference."""
+    """A stored folder does not match its manifest; the message names the file and the difference."""
 
 
 class NewerFormat(Damaged):
-    """A stored folder that a newer tutelage wrote: of no use here, and never replaced or passed over."""
+    """A stored folder was written by a newer version: it cannot be read, and is never replaced or ignored."""
 
 
 class InUse(RuntimeError):
-    """A folder that another living process holds; the message names that process."""
+    """A folder is locked by another running process; the message names that process."""
 
 
 class NoSpace(OSError):
-    """A disk, quota or limit that is full; the message says where, what was needed and what is free."""
+    """A disk is full, or a quota or limit is reached; the message says where, what was needed and what is free."""

@@ -1,4 +1,4 @@
-"""A file, written whole or not at all: its name appears only after its bytes are on disk."""
+"""Atomic writing of files: a file's name appears only after its bytes are on disk."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ TEMPORARY = ".partial-"
 
 
 class Operations:
-    """Counts durable operations, and dies at the one that ``TUTELAGE_FAULT=kill@N`` names (for the fault tests).
+    """Counts durable operations. For the fault tests, ``TUTELAGE_FAULT=kill@N`` kills the process at operation N.
 
-    ``stop@N`` freezes the process there (SIGSTOP) instead.
+    ``stop@N`` freezes it there (SIGSTOP) instead.
     """
 
     count = 0
 
     @classmethod
     def step(cls) -> None:
-        """Tell of the next operation, just before it."""
+        """Count an operation; to be called just before it."""
         cls.count += 1
         fault, _, at = os.environ.get("TUTELAGE_FAULT", "").partition("@")
         if at == f"{cls.count}":
@@ -37,10 +37,10 @@ class Operations:
 
 
 @contextlib.contextmanager
-def told_of(path: Path, needed: int) -> Iterator[None]:
-    """Make an ``OSError`` of writing ``needed`` bytes name that file, not a temporary one.
+def explain_write_errors(path: Path, needed: int) -> Iterator[None]:
+    """Make any ``OSError`` of writing ``needed`` bytes name this file instead of its temporary file.
 
-    Errors: :class:`NoSpace` in the place of what a full disk, a quota or a limit on sizes of files raises.
+    Errors: :class:`NoSpace` instead of the error of a full disk, a quota, or a limit on file sizes.
     """
     try:
         yield
@@ -50,28 +50,28 @@ def told_of(path: Path, needed: int) -> Iterator[None]:
                 error.filename, error.filename2 = str(path), None
             raise
         free = shutil.disk_usage(next(folder for folder in path.parents if folder.exists())).free
-        why = "" if error.errno == errno.ENOSPC else f" ({os.strerror(error.errno).lower()})"
-        needs = f"needs {needed:,} bytes" if needed else "cannot be written"
-        raise NoSpace(f"no space{why}: {path} {needs}, {free:,} bytes are free there") from None
+        reason = "" if error.errno == errno.ENOSPC else f" ({os.strerror(error.errno).lower()})"
+        problem = f"needs {needed:,} bytes" if needed else "cannot be written"
+        raise NoSpace(f"no space{reason}: {path} {problem}, {free:,} bytes are free there") from None
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are missing; each has its name on disk before the next is made.
+    """Create a folder and its missing parents; each one's name is on disk before the next is created.
 
-    Errors: ``NotADirectoryError`` that names what stands in the way; :class:`NoSpace`; ``OSError``.
+    Errors: ``NotADirectoryError`` that names the file in the way; :class:`NoSpace`; ``OSError``.
     """
     try:
-        with told_of(folder, 0):
+        with explain_write_errors(folder, 0):
             _make_folder(folder)
     except (FileExistsError, NotADirectoryError):
-        way = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-        raise NotADirectoryError(f"{way} is not a folder") from None
+        obstacle = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        raise NotADirectoryError(f"{obstacle} is not a folder") from None
 
 
 def _make_folder(folder: Path) -> None:
     if folder.is_dir():
-        with contextlib.suppress(OSError):  # of a folder that is not ours
-            sync_folder(folder.parent)  # whoever made it may have been killed before this
+        with contextlib.suppress(OSError):  # the parent may belong to someone else
+            sync_folder(folder.parent)  # the process that created it may have been killed before doing so
         return
     _make_folder(folder.parent)
     Operations.step()
@@ -79,17 +79,17 @@ def _make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-_writing: set[Path] = set()
+_temporary_files: set[Path] = set()
 
 
-def abandon() -> None:
-    """Delete the temporary files of this process, which is about to end with writes under way."""
-    for temporary in tuple(_writing):
+def remove_temporary_files() -> None:
+    """Delete the temporary files of this process, which is about to exit in the middle of a write."""
+    for temporary in tuple(_temporary_files):
         temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on disk."""
+    """Flush the names in a folder to disk."""
     Operations.step()
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -99,22 +99,22 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes | Iterable[bytes]) -> tuple[int, str]:
-    """Write a file whole or not at all; returns its size and SHA-256. Makes the folders above it.
+    """Write a file atomically, creating its parent folders; returns its size and SHA-256.
 
-    Errors: :class:`NoSpace`; ``OSError`` from the disk. What stood under the name before is then still there, and
-    nothing of the temporary file.
+    Errors: :class:`NoSpace`; ``OSError`` from the disk. An earlier file of that name is then unchanged, and the
+    temporary file removed.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "deep" / "note.txt"
-    >>> write_bytes(path, b"kept")[0], path.read_bytes()
-    (4, b'kept')
+    >>> write_bytes(path, b"text")[0], path.read_bytes()
+    (4, b'text')
     """
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{time.monotonic_ns()}-{path.name}"[:200])
     digest, size = hashlib.sha256(), 0
     if not path.parent.is_dir():
         make_folder(path.parent)
-    with told_of(path, len(data) if isinstance(data, bytes) else 0):
-        _writing.add(temporary)
+    with explain_write_errors(path, len(data) if isinstance(data, bytes) else 0):
+        _temporary_files.add(temporary)
         try:
             with temporary.open("xb") as file:
                 Operations.step()
@@ -131,11 +131,11 @@ def write_bytes(path: Path, data: bytes | Iterable[bytes]) -> tuple[int, str]:
             temporary.unlink(missing_ok=True)
             raise
         finally:
-            _writing.discard(temporary)
+            _temporary_files.discard(temporary)
         sync_folder(path.parent)
     return size, digest.hexdigest()
 
 
 def json_bytes(value: Any) -> bytes:
-    """JSON as it stands on disk: sorted keys, two spaces, finite numbers only."""
+    """Encode a value as the JSON that is stored: sorted keys, two spaces of indentation, finite numbers only."""
     return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()

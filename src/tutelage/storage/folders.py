@@ -1,4 +1,4 @@
-"""A folder that is one thing: it exists once its manifest, written last, lists the rest with sizes and hashes."""
+"""Folders written as one unit: a folder exists once its manifest, written last, lists its files and their hashes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MANIFEST = "manifest.json"
 
 
 def commit(folder: Path, files: Mapping[str, bytes], note: Mapping[str, Any] | None = None) -> None:
-    """Write the files of a folder, then the manifest that makes them one thing; ``note`` is kept in the manifest.
+    """Write the files of a folder, then the manifest that completes it; the manifest includes ``note``.
 
-    Errors: those of :func:`write_bytes`; :class:`NewerFormat` where it would replace what a newer tutelage wrote.
+    Errors: those of :func:`write_bytes`; :class:`NewerFormat` rather than replace what a newer version wrote.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "model"
@@ -31,38 +31,38 @@ def commit(folder: Path, files: Mapping[str, bytes], note: Mapping[str, Any] | N
     """
     is_readable(folder, read_manifest)
     make_folder(folder)
-    listed = {}
+    entries = {}
     for name, data in files.items():
         size, sha256 = write_bytes(folder / name, data)
-        listed[name] = {"size": size, "sha256": sha256}
-    manifest = {"format": FORMAT, "files": listed, "note": dict(note or {})}
+        entries[name] = {"size": size, "sha256": sha256}
+    manifest = {"format": FORMAT, "files": entries, "note": dict(note or {})}
     write_bytes(folder / MANIFEST, json_bytes({**manifest, "sha256": _seal(manifest)}))
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:
-    """The SHA-256 of all else in a manifest; as ``format``, it has this meaning in every format to come."""
+    """The SHA-256 of the rest of a manifest; like ``format``, it keeps this meaning in all future formats."""
     return hashlib.sha256(json_bytes(manifest)).hexdigest()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a folder's manifest without hashing its files.
+    """Read a folder's manifest without verifying its files.
 
-    Errors: :class:`Damaged` when there is none or it cannot be read, :class:`NewerFormat` for another tutelage's.
+    Errors: :class:`Damaged` if it is missing or cannot be read, :class:`NewerFormat` if a newer version wrote it.
     """
     path = folder / MANIFEST
     try:
         manifest = parse_json(path.read_bytes(), str(path))
-        seal, version = manifest.pop("sha256", None), manifest["format"]  # the first versions wrote none
+        seal, version = manifest.pop("sha256", None), manifest["format"]  # early versions wrote no SHA-256
         if seal not in (None, _seal(manifest)):
-            raise ValueError(f"{path} is not what its own SHA-256 says")
+            raise ValueError(f"{path} does not match its own SHA-256")
         if type(version) is int and version > FORMAT:
             raise NewerFormat(
-                f"{path} has format {version}; this version of tutelage reads format {FORMAT}: a newer one wrote it, "
-                "and it is left as it is"
+                f"{path} has format {version}; this version of tutelage reads format {FORMAT}: it was written by a "
+                "newer one, and is left unchanged"
             )
         if version != FORMAT or not manifest.keys() <= {"format", "files", "note"}:
             raise ValueError(
-                f"{path} has format {str(version)[:20]} and holds {printable(', '.join(manifest))[:100]}"
+                f"{path} has format {str(version)[:20]} and contains {printable(', '.join(manifest))[:100]}"
             )
         if not isinstance(manifest.setdefault("note", {}), dict):
             raise TypeError("its note is not a mapping")
@@ -82,34 +82,34 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """Check every file that the manifest lists against its size and SHA-256; returns the manifest.
+    """Verify the size and SHA-256 of every file that the manifest lists; returns the manifest.
 
-    Errors: :class:`Damaged`, naming the file, what was expected and what is there.
+    Errors: :class:`Damaged`, naming the file, the expected value and the actual one.
     """
     manifest = read_manifest(folder)
     for name, entry in manifest["files"].items():
-        with _listed(folder / name, entry) as file:
+        with _open_listed(folder / name, entry) as file:
             _check(folder / name, entry, hashlib.file_digest(file, "sha256").hexdigest())
     return manifest
 
 
 def read_listed(folder: Path, name: str) -> bytes:
-    """Read one file of a finished folder, checked against the size and SHA-256 that the manifest says.
+    """Read one file of a finished folder, after verifying the size and SHA-256 in the manifest.
 
     Errors: :class:`Damaged`, as :func:`verify`.
     """
     entry = read_manifest(folder)["files"].get(name)
     if entry is None:
         raise Damaged(f"{folder / MANIFEST} lists no {name}")
-    with _listed(folder / name, entry) as file:
+    with _open_listed(folder / name, entry) as file:
         data = file.read()
     _check(folder / name, entry, hashlib.sha256(data).hexdigest())
     return data
 
 
-def _listed(path: Path, entry: Mapping[str, Any]) -> io.BufferedReader:
-    """Open a file that has the size its manifest says."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+def _open_listed(path: Path, entry: Mapping[str, Any]) -> io.BufferedReader:
+    """Open a file, after checking the size in its manifest."""
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
         raise Damaged(f"{path} is not a file, its manifest lists one")
     try:
         size = path.stat().st_size
@@ -120,13 +120,13 @@ def _listed(path: Path, entry: Mapping[str, Any]) -> io.BufferedReader:
         raise Damaged(f"{path} is missing, its manifest lists it") from None
 
 
-def _check(path: Path, entry: Mapping[str, Any], found: str) -> None:
-    if found != entry["sha256"]:
-        raise Damaged(f"{path} has SHA-256 {found[:12]}..., its manifest says {str(entry['sha256'])[:12]}...")
+def _check(path: Path, entry: Mapping[str, Any], sha256: str) -> None:
+    if sha256 != entry["sha256"]:
+        raise Damaged(f"{path} has SHA-256 {sha256[:12]}..., its manifest says {str(entry['sha256'])[:12]}...")
 
 
 def is_readable(folder: Path, reader: Callable[[Path], object]) -> bool:
-    """Whether there is a whole folder, as far as ``reader`` looks; what is newer is not for us to pass over."""
+    """True if ``reader`` accepts the folder. Raises :class:`NewerFormat` for a folder written by a newer version."""
     try:
         reader(folder)
     except NewerFormat:
@@ -137,14 +137,14 @@ def is_readable(folder: Path, reader: Callable[[Path], object]) -> bool:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the folder holds a manifest, and so once was whole; :func:`verify` says whether it still is."""
+    """Whether the folder has a manifest, and so was complete once; :func:`verify` checks that it still is."""
     return (folder / MANIFEST).is_file()
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder, if there is one; its manifest goes first, so that half of it is never taken for a whole."""
+    """Delete a folder, if it exists: the manifest first, so that a partly deleted folder never counts as complete."""
     if folder.is_dir():
-        sync_folder(folder.parent)  # what replaces it may be by a process that was killed before this
+        sync_folder(folder.parent)  # the process that wrote its replacement may have been killed before doing so
         Operations.step()
         (folder / MANIFEST).unlink(missing_ok=True)
         sync_folder(folder)

@@ -1,4 +1,4 @@
-"""A folder held against other processes; the kernel lets go of it when its holder dies."""
+"""Locking of folders between processes; the kernel releases a lock when its holder dies."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tutelage.storage.errors import InUse
-from tutelage.storage.files import TEMPORARY, make_folder, told_of
+from tutelage.storage.files import TEMPORARY, explain_write_errors, make_folder
 
 
 @contextlib.contextmanager
 def lock(folder: Path, wait: float = 1.0) -> Iterator[Callable[[], None]]:
-    """Hold a folder against other processes while the body runs; the kernel lets go if this process dies.
+    """Lock a folder against other processes for the ``with`` block; the kernel releases it if this process dies.
 
-    Gives a function that makes sure that it is still this folder: one that was deleted, or whose disk was unmounted,
-    would silently be made anew by the next write, with nothing to hold it. It raises ``FileNotFoundError``.
+    Yields a function that checks that the locked folder is still in place, and raises ``FileNotFoundError`` if not.
+    A folder that was deleted, or whose disk was unmounted, would otherwise be silently created again by the next
+    write, without a lock.
 
     Errors: :class:`InUse` after ``wait`` seconds, naming the holder; ``OSError`` for a folder that cannot be
     written.
     """
     make_folder(folder)
     path = folder / ".lock"
-    with told_of(path, 0):
+    with explain_write_errors(path, 0):
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
     def check() -> None:
         if not path.exists() or not os.path.samestat(path.stat(), os.fstat(handle)):
-            raise FileNotFoundError(f"{folder} is gone or another folder now: nothing is written there any more")
+            raise FileNotFoundError(f"{folder} was deleted or replaced: nothing more is written there")
 
     try:
         deadline = time.monotonic() + wait
@@ -47,7 +48,7 @@ def lock(folder: Path, wait: float = 1.0) -> Iterator[Callable[[], None]]:
         for stale in folder.rglob(f"{TEMPORARY}*"):
             stale.unlink(missing_ok=True)
         holder = f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        with told_of(path, len(holder)):
+        with explain_write_errors(path, len(holder)):
             os.ftruncate(handle, 0)
             os.pwrite(handle, holder.encode(), 0)
         yield check

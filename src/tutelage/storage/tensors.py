@@ -1,4 +1,4 @@
-"""Tensors as safetensors, from any device and out of any bytes."""
+"""Tensors as safetensors: written from any device, and read from untrusted bytes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_HEADER = 8 * 2**20
-"""Bytes of a safetensors header: the names and shapes of some 80,000 tensors."""
+"""The limit of a safetensors header in bytes: names and shapes of some 80,000 tensors."""
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    """Tensors as the bytes of a safetensors file; any device and memory layout.
+    """Encode tensors of any device and memory layout as a safetensors file.
 
     >>> import torch
     >>> from safetensors.torch import load
@@ -36,9 +36,9 @@ def tensor_bytes(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file into memory, however it came to be.
+    """Read a safetensors file into memory; it may be untrusted.
 
-    Errors: :class:`Damaged` when the bytes are not safetensors; of a header that is too long, only that is read.
+    Errors: :class:`Damaged` if it is not a safetensors file; if its header is too long, nothing else is read.
     """
     with path.open("rb") as file:
         start = file.read(8)
@@ -48,9 +48,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def tensors_in(data: bytes, where: str) -> dict[str, Tensor]:
-    """The tensors in the bytes of a safetensors file; ``where`` names it.
+    """Decode the bytes of a safetensors file; ``where`` names it in errors.
 
-    Errors: :class:`Damaged` for anything else, also for a name that stands in the header twice.
+    Errors: :class:`Damaged` for anything else, also for a name that appears twice in the header.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -59,14 +59,9 @@ def tensors_in(data: bytes, where: str) -> dict[str, Tensor]:
         length = int.from_bytes(data[:8], "little")
         if length > MAX_HEADER:
             raise ValueError(f"its header would have {length} bytes, the limit is {MAX_HEADER}")
-        parse_json(data[8 : 8 + length], "its header")  # safetensors takes the last of two tensors of one name
+        # Rejects a name that appears twice, of which safetensors would use the last.
+        parse_json(data[8 : 8 + length], "its header")
         return dict(load(data))
-    except (
-        SafetensorError,
-        ValueError,
-        KeyError,
-        TypeError,
-        RuntimeError,
-    ) as error:  # KeyError: no such type in torch
-        reason = f"no type {error}" if isinstance(error, KeyError) else str(error)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = f"no type {error}" if isinstance(error, KeyError) else str(error)  # a KeyError has the type's name
         raise Damaged(f"{where} is not a readable safetensors file: {printable(reason)[:300]}") from None
