@@ -1,4 +1,4 @@
-"""Where a model was trained, and what that took."""
+"""The environment of a training run, and its peak memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ subprocess.run([sys.executable, "-c", {CHILD!r}], check=True)
 """
 
 
-def test_the_peak_is_that_of_this_process_not_of_whoever_started_it() -> None:
-    said = subprocess.run([sys.executable, "-c", PARENT], capture_output=True, text=True, check=True).stdout
-    assert 50 < int(said) < 1000
+def test_the_peak_is_that_of_this_process_not_of_its_parent() -> None:
+    output = subprocess.run([sys.executable, "-c", PARENT], capture_output=True, text=True, check=True).stdout
+    assert 50 < int(output) < 1000

@@ -1,4 +1,4 @@
-"""The contract: what it refuses, and that it comes back as it went."""
+"""Model metadata: what is refused, and that what is written is read back unchanged."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.artifacts.metadata import Contract, parse, parse_text
+from tutelage.artifacts.metadata import ModelMetadata, parse, parse_text
 from tutelage.data import Normalization
 from tutelage.storage import Damaged
 
-WHOLE = Contract(
+VALID = ModelMetadata(
     model="resnet8",
     channels=3,
     height=8,
@@ -27,7 +27,7 @@ WHOLE = Contract(
 
 @given(st.lists(st.text(), min_size=1, max_size=4), st.none() | st.integers(1, 2048), st.floats(1e-6, 1e6))
 def test_what_is_written_is_read(names: list[str], size: int | None, std: float) -> None:
-    contract = Contract(
+    metadata = ModelMetadata(
         model="resnet8",
         channels=1,
         height=8,
@@ -36,8 +36,8 @@ def test_what_is_written_is_read(names: list[str], size: int | None, std: float)
         class_names=tuple(names),
         about={"method": names[0]},
     )
-    assert parse_text(contract.text(), "here") == contract
-    assert "\n" not in contract.text()
+    assert parse_text(metadata.text(), "here") == metadata
+    assert "\n" not in metadata.text()
 
 
 def put(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
@@ -56,7 +56,7 @@ def put(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
         (put("format", to=2), "format 2, this version of tutelage reads format 1"),
         (put("model", to=""), "model is ''"),
         (put("model", to=["resnet8"]), "expected the name of a network"),
-        (put("input", to=None), "is not a contract of tutelage"),
+        (put("input", to=None), "is not model metadata of tutelage"),
         (put("input", "channels", to=True), "input.channels is True"),
         (put("input", "height", to=8.0), "input.height is 8.0"),
         (put("input", "width", to=10**9), "input.width is 1000000000: expected a whole number from 1 to 2048"),
@@ -66,24 +66,24 @@ def put(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
         (put("normalization", "std", to=[1, 1, 0]), "normalization.std is (1, 1, 0): expected 3 positive"),
         (put("normalization", "std", to=[1, 1, "1"]), "expected 3 positive"),
         (put("normalization", "size", to=10**6), "normalization.size is 1000000"),
-        (put("normalization", to=[]), "is not a contract of tutelage"),
+        (put("normalization", to=[]), "is not model metadata of tutelage"),
         (put("class_names", to=[]), "class_names is (): expected a list of names"),
         (put("class_names", to=["cat", 1]), "expected a list of names"),
         (put("about", to=[]), "about is []"),
     ],
 )
-def test_a_field_that_cannot_be(change: Callable[[dict[str, Any]], None], message: str) -> None:
-    value = WHOLE.to_json()
+def test_a_field_that_is_not_valid(change: Callable[[dict[str, Any]], None], message: str) -> None:
+    value = VALID.to_json()
     change(value)
     with pytest.raises(Damaged) as caught:
         parse(value, "model.json")
-    assert str(caught.value).startswith("model.json is not a contract")
+    assert str(caught.value).startswith("model.json is not model metadata")
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["format", "model", "input", "normalization", "class_names", "about"])
 def test_a_field_that_is_missing(key: str) -> None:
-    value = WHOLE.to_json()
+    value = VALID.to_json()
     del value[key]
     with pytest.raises(Damaged, match=f"it has no '{key}'"):
         parse(value, "model.json")
@@ -91,13 +91,13 @@ def test_a_field_that_is_missing(key: str) -> None:
 
 @pytest.mark.fault(30)
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "null", "[]", '"x"', "\x00"])
-def test_text_that_is_no_contract(text: str) -> None:
-    with pytest.raises(Damaged, match=r"^model\.json (is not a contract|cannot be read as JSON)"):
+def test_text_that_is_not_metadata(text: str) -> None:
+    with pytest.raises(Damaged, match=r"^model\.json (is not model metadata|cannot be read as JSON)"):
         parse_text(text, "model.json")
 
 
 def test_a_long_value_is_cut_in_the_message() -> None:
-    value = json.loads(WHOLE.text())
+    value = json.loads(VALID.text())
     value["input"]["width"] = "x" * 10_000
     with pytest.raises(Damaged) as caught:
         parse(value, "model.json")

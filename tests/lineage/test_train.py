@@ -1,4 +1,4 @@
-"""Lineages on disk: trained once, shared, continued, checked."""
+"""Lineages on disk: trained once, shared, resumed, checked."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import pytest
 import torch
 
 from tests.conftest import Tried, make_splits
+from tests.events import kind
 from tutelage import storage
 from tutelage.artifacts.model import Model
 from tutelage.data import CropFlip, DataConfig, Splits
 from tutelage.engine import Engine
 from tutelage.evaluation import accuracy
-from tutelage.lineage import Generation, Lineage, Stopped, models_of, train
+from tutelage.lineage import Generation, Lineage, Stopped, TrainOptions, models_of, train
 from tutelage.methods.hinton import labels_only
 from tutelage.methods.tolerant import tolerant_patriarch, tolerant_student
 from tutelage.objective import Objective
 from tutelage.training import Schedule
 
+WATCHED = TrainOptions(watch_test=True)
 SCHEDULE = Schedule(epochs=2, batch_size=8)
 
 
@@ -56,19 +58,19 @@ def test_what_a_finished_model_holds(splits: Splits, tmp_path: Path) -> None:
     assert {path.name for path in model.folder.iterdir()} == names | {"manifest.json", ".lock"}
     predictions = model.predictions()
     assert predictions["test"].shape == (12, 4)
-    assert model.evaluation()["test"]["top1"] == accuracy(predictions["test"], splits.test.labels)
+    assert model.evaluation()["test"].top1 == accuracy(predictions["test"], splits.test.labels)
     assert len(model.metrics()) == 2
     made_of = json.loads((model.folder / "config.json").read_bytes())
     assert made_of["lineage"]["generations"][1]["objective"]["is"] == "objective:Objective"
-    assert made_of["class_names"] == list(splits.facts.class_names)
-    assert model.made()["threads"] == 1
+    assert made_of["class_names"] == list(splits.info.class_names)
+    assert model.provenance()["threads"] == 1
 
 
 def test_a_second_run_trains_nothing(splits: Splits, tmp_path: Path) -> None:
     finish(chain(), splits, tmp_path)
     engine = Engine.choose("cpu", "fp32", 1)
-    phases = [progress.phase for progress in train(chain(), 0, splits, runs=tmp_path, engine=engine)]
-    assert phases == ["kept", "kept"]
+    phases = [kind(event) for event in train(chain(), 0, splits, runs=tmp_path, engine=engine)]
+    assert phases == ["stored", "stored"]
 
 
 def test_shared_generations_are_one_model(splits: Splits, tmp_path: Path) -> None:
@@ -81,18 +83,20 @@ def test_shared_generations_are_one_model(splits: Splits, tmp_path: Path) -> Non
 
 
 @pytest.mark.fault(12)
-def test_stopping_at_every_moment_still_ends_in_the_same_bits(splits: Splits, tmp_path: Path) -> None:
+def test_stopping_at_every_moment_still_ends_in_the_same_bits(
+    splits: Splits, tmp_path: Path, whole_epochs: None
+) -> None:
     undisturbed = finish(chain(), splits, tmp_path / "a")
     engine = Engine.choose("cpu", "fp32", 1)
     stops = []
-    asked = [False]
+    stop_requested = [False]
     for phase in ("training",) * 4 + ("measuring",) * 2 + ("never",):
-        asked[0] = False
+        stop_requested[0] = False
         try:
-            for progress in train(
-                chain(), 0, splits, runs=tmp_path / "b", engine=engine, should_stop=lambda: asked[0]
+            for event in train(
+                chain(), 0, splits, runs=tmp_path / "b", engine=engine, should_stop=lambda: stop_requested[0]
             ):
-                asked[0] = progress.phase == phase
+                stop_requested[0] = kind(event) == phase
         except Stopped as stop:
             stops.append(str(stop))
     assert stops == [
@@ -104,56 +108,58 @@ def test_stopping_at_every_moment_still_ends_in_the_same_bits(splits: Splits, tm
         "g1 stopped while it was measured",
     ]
     disturbed = models_of(chain(), 0, splits.fingerprint, "fp32", tmp_path / "b")
-    for one, other in zip(undisturbed, disturbed, strict=True):
-        assert weights(one) == weights(other)
-        assert (one.folder / "metrics.jsonl").read_bytes() == (other.folder / "metrics.jsonl").read_bytes()
-        assert (one.folder / "predictions.safetensors").read_bytes() == (
-            other.folder / "predictions.safetensors"
+    for expected, actual in zip(undisturbed, disturbed, strict=True):
+        assert weights(expected) == weights(actual)
+        assert (expected.folder / "metrics.jsonl").read_bytes() == (actual.folder / "metrics.jsonl").read_bytes()
+        assert (expected.folder / "predictions.safetensors").read_bytes() == (
+            actual.folder / "predictions.safetensors"
         ).read_bytes()
-        assert not (other.folder / "checkpoints").exists()
+        assert not (actual.folder / "checkpoints").exists()
 
 
 @pytest.mark.fault(12)
-def test_stopping_at_every_look_at_the_flag(splits: Splits, tmp_path: Path, tried: Tried) -> None:
-    """Also while the sets are measured that are watched after each epoch: its line is completed on going on."""
+def test_stopping_at_every_check_of_the_flag(
+    splits: Splits, tmp_path: Path, tried: Tried, whole_epochs: None
+) -> None:
+    """Also while the watched sets are measured after an epoch: resuming completes that epoch's metrics."""
     watched = replace(splits, holdout=splits.test)
     engine = Engine.choose("cpu", "fp32", 1)
     line = lineage(generation("only", labels_only()))
 
     def run(runs: Path, at: int) -> bool:
-        """Whether it came to an end before the flag was looked at so often."""
-        looks = iter(range(1, at + 1))
+        """Train until the ``at``-th check of the flag; False if that stopped it."""
+        checks = iter(range(1, at + 1))
         try:
             for _ in train(
-                line, 0, watched, runs=runs, engine=engine, watch_test=True, should_stop=lambda: next(looks) == at
+                line, 0, watched, runs=runs, engine=engine, options=WATCHED, should_stop=lambda: next(checks) == at
             ):
                 pass
         except Stopped:
             return False
         except StopIteration:
-            raise AssertionError("it went on") from None
+            raise AssertionError("training went on") from None
         return True
 
     assert run(tmp_path / "undisturbed", 1000)
     (expected,) = (tmp_path / "undisturbed" / "models").iterdir()
-    looks = 1
-    while not run(tmp_path / f"{looks}", looks):
-        assert run(tmp_path / f"{looks}", 1000)
-        (model,) = (tmp_path / f"{looks}" / "models").iterdir()
+    checks = 1
+    while not run(tmp_path / f"{checks}", checks):
+        assert run(tmp_path / f"{checks}", 1000)
+        (model,) = (tmp_path / f"{checks}" / "models").iterdir()
         for name in ("weights.safetensors", "metrics.jsonl", "predictions.safetensors", "evaluation.json"):
-            assert (model / name).read_bytes() == (expected / name).read_bytes(), (looks, name)
+            assert (model / name).read_bytes() == (expected / name).read_bytes(), (checks, name)
         assert not (model / "checkpoints").exists()
-        looks += 1
-    assert looks > 8
-    tried(looks - 1, "stops at every look at the flag, holdout and test set watched; the same bits")
+        checks += 1
+    assert checks > 8
+    tried(checks - 1, "stops at every check of the flag, holdout and test set watched; the same bits")
 
 
 def stopped_once(splits: Splits, runs: Path) -> Model:
-    """A model with two checkpoints, after one of its epochs."""
+    """A model with two checkpoints, stopped after each of its epochs."""
     line = lineage(generation("only", labels_only()))
     engine = Engine.choose("cpu", "fp32", 1)
     for _ in range(2):
-        stop = iter([False, False, True]).__next__  # the third look is that after an epoch
+        stop = iter([False, False, True]).__next__  # the third check is the one after an epoch
         with pytest.raises(Stopped):
             for _ in train(line, 0, splits, runs=runs, engine=engine, should_stop=stop):
                 pass
@@ -163,23 +169,25 @@ def stopped_once(splits: Splits, runs: Path) -> Model:
 
 
 @pytest.mark.fault(6)
-def test_a_damaged_checkpoint_is_passed_over_loudly(splits: Splits, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(splits: Splits, tmp_path: Path, whole_epochs: None) -> None:
     expected = finish(lineage(generation("only", labels_only())), splits, tmp_path / "a")[0]
     model = stopped_once(splits, tmp_path / "b")
     newest = storage.checkpoints(model.folder)[0].folder / "state.safetensors"
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
-    said: list[str] = []
-    finish(lineage(generation("only", labels_only())), splits, tmp_path / "b", warn=said.append)
-    assert len(said) == 1
-    assert "skipping a damaged checkpoint" in said[0]
-    assert "state.safetensors" in said[0]
+    warnings: list[str] = []
+    finish(lineage(generation("only", labels_only())), splits, tmp_path / "b", warn=warnings.append)
+    assert len(warnings) == 1
+    assert "skipping a damaged checkpoint" in warnings[0]
+    assert "state.safetensors" in warnings[0]
     assert weights(model) == weights(expected)
 
 
 @pytest.mark.fault(7)
-def test_no_valid_checkpoint_stops_rather_than_starting_over(splits: Splits, tmp_path: Path) -> None:
+def test_no_valid_checkpoint_stops_rather_than_starting_over(
+    splits: Splits, tmp_path: Path, whole_epochs: None
+) -> None:
     model = stopped_once(splits, tmp_path)
     for checkpoint in storage.checkpoints(model.folder):
         (checkpoint.folder / "state.safetensors").write_bytes(b"")
@@ -206,14 +214,14 @@ def test_a_folder_in_use_is_left_alone(splits: Splits, tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(19)
-def test_continuing_with_other_threads_is_said(splits: Splits, tmp_path: Path) -> None:
+def test_resuming_with_other_threads_warns(splits: Splits, tmp_path: Path, whole_epochs: None) -> None:
     stopped_once(splits, tmp_path)
-    said: list[str] = []
+    warnings: list[str] = []
     engine = Engine.choose("cpu", "fp32", 2)
     line = lineage(generation("only", labels_only()))
-    for _ in train(line, 0, splits, runs=tmp_path, engine=engine, warn=said.append):
+    for _ in train(line, 0, splits, runs=tmp_path, engine=engine, warn=warnings.append):
         pass
-    assert said == ["only: threads was 1, now 2: not bit-exact from here"]
+    assert warnings == ["only: threads was 1, now 2: not bit-exact from here"]
 
 
 @pytest.mark.fault(32)
@@ -237,7 +245,7 @@ def no_tensor() -> torch.nn.Module:
     return Pair()
 
 
-def test_a_committee_teaches(splits: Splits, tmp_path: Path) -> None:
+def test_an_ensemble_teaches(splits: Splits, tmp_path: Path) -> None:
     line = lineage(
         generation("a", labels_only()), generation("b", labels_only()), generation("c", tolerant_student(), 0, 1)
     )
@@ -249,11 +257,11 @@ def test_a_committee_teaches(splits: Splits, tmp_path: Path) -> None:
 
 
 def test_the_order_of_generations_is_checked() -> None:
-    with pytest.raises(ValueError, match="a teacher stands before its pupil"):
+    with pytest.raises(ValueError, match="a teacher comes before its student"):
         lineage(generation("g0", tolerant_student(), 0))
-    with pytest.raises(ValueError, match="but nobody teaches it"):
+    with pytest.raises(ValueError, match="but it has no teacher"):
         generation("g0", tolerant_student())
-    with pytest.raises(ValueError, match="does not ask one"):
+    with pytest.raises(ValueError, match="does not use one"):
         generation("g1", labels_only(), 0)
     with pytest.raises(ValueError, match="different names"):
         lineage(generation("g", labels_only()), generation("g", labels_only()))
@@ -261,9 +269,9 @@ def test_the_order_of_generations_is_checked() -> None:
 
 def test_a_holdout_is_measured_beside_the_test_set(tmp_path: Path) -> None:
     splits = make_splits()
-    held = Splits(
-        facts=splits.facts, train=splits.train, test=splits.test, holdout=splits.test, fingerprint="with holdout"
+    with_holdout = Splits(
+        info=splits.info, train=splits.train, test=splits.test, holdout=splits.test, fingerprint="with holdout"
     )
-    (model,) = finish(lineage(generation("only", labels_only())), held, tmp_path)
+    (model,) = finish(lineage(generation("only", labels_only())), with_holdout, tmp_path)
     assert model.evaluation()["holdout"] == model.evaluation()["test"]
     assert torch.equal(model.predictions()["holdout"], model.predictions()["test"])

@@ -1,1 +1,1 @@
-"""A trained model on disk: the only package that knows its files."""
+"""Trained models on disk. No other package knows their files."""

@@ -1,4 +1,4 @@
-"""Where a model was trained, by which code, and when: what its manifest notes beside the results."""
+"""The environment of a training run, which a model's manifest records: machine, versions, code and time."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 import torch
 
 from tutelage.engine import Engine
-from tutelage.version import code
+from tutelage.version import source_version
 
 REPRODUCIBILITY_KEYS = ("device", "precision", "threads", "torch", "instructions")
-"""What of the surroundings must be the same for a training that continues to end in the same bits."""
+"""What must not change for a resumed training run to end with bitwise the same weights."""
 
 
-def surroundings(engine: Engine) -> dict[str, Any]:
-    """Where a model is trained: what decides, beside its address, whether its weights come out bit for bit.
+def environment(engine: Engine) -> dict[str, Any]:
+    """The environment of a training run. Together with the model's address it determines the bits of its weights.
 
-    ``instructions`` are those that torch has chosen for this processor (AVX2, AVX512, ...).
+    ``instructions`` is the instruction set that torch uses on this processor (AVX2, AVX512, ...).
     """
     return {
         "device": torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else platform.machine(),
@@ -34,34 +34,34 @@ def surroundings(engine: Engine) -> dict[str, Any]:
     }
 
 
-def changed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
-    """What decides about bits and is not what it was: ``[before, now]`` by name.
+def diff(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
+    """The reproducibility keys whose values differ, as ``[before, now]`` by name.
 
-    >>> changed({"threads": 1, "torch": "2.13.0"}, {"threads": 2, "torch": "2.13.0"})
+    >>> diff({"threads": 1, "torch": "2.13.0"}, {"threads": 2, "torch": "2.13.0"})
     {'threads': [1, 2]}
     """
-    both = [name for name in REPRODUCIBILITY_KEYS if name in before and name in now]  # versions before noted less
-    return {name: [before[name], now[name]] for name in both if before[name] != now[name]}
+    common = [name for name in REPRODUCIBILITY_KEYS if name in before and name in now]
+    return {name: [before[name], now[name]] for name in common if before[name] != now[name]}
 
 
-def origin() -> dict[str, str]:
-    """Which code finished a model, and when; decides nothing."""
-    made_by = {"tutelage" if name == "version" else name: value for name, value in code().items()}
-    return {**made_by, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+def build_info() -> dict[str, str]:
+    """The version of tutelage that finished a model, and the time; for information only."""
+    versions = {"tutelage" if name == "version" else name: value for name, value in source_version().items()}
+    return {**versions, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def memory(engine: Engine) -> dict[str, int]:
-    """The most memory held so far, in MiB: of this process, and of the device where that is another memory."""
-    found = {"peak_memory_mib": peak_memory()}
+    """Peak memory so far in MiB: of this process, and of the device where it has memory of its own."""
+    peaks = {"peak_memory_mib": peak_memory()}
     if engine.device.type == "cuda":
-        found["peak_device_memory_mib"] = torch.cuda.max_memory_allocated(engine.device) // 1024**2
-    return found
+        peaks["peak_device_memory_mib"] = torch.cuda.max_memory_allocated(engine.device) // 1024**2
+    return peaks
 
 
 def peak_memory() -> int:
-    """The most memory this process ever held, in MiB; torch itself is part of it."""
+    """Peak memory of this process in MiB, torch included."""
     status = Path("/proc/self/status")
-    if status.exists():  # the peak of getrusage outlives exec on Linux: it can be that of the process before
+    if status.exists():  # on Linux, the peak of getrusage survives exec: it can be that of the parent process
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(peak.split()[1]) // 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024**2 if sys.platform == "darwin" else 1024)

@@ -1,9 +1,10 @@
-"""What an exported model promises: what goes in, what comes out, how it was made. It travels inside every format."""
+"""The metadata of a model: its input, classes and origin. One parser for model folders and exported files."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,21 +14,21 @@ from tutelage.validation import parse_json
 
 FORMAT = 1
 KEY = "tutelage"
-"""The name of the contract in a safetensors header, in the metadata of an ONNX file, in the extra files of a .pt2."""
+"""The key of the metadata in a safetensors header and an ONNX file, and its name in the extra files of a .pt2."""
 MAX_PIXELS = 2048
-"""The most channels, rows or columns a contract may ask for: it may come from a stranger."""
+"""The most channels, rows or columns that are accepted, since the metadata may come from a stranger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contract:
-    """The input, the classes and the origin of an exported model.
+class ModelMetadata:
+    """The input, the classes and the origin of a model.
 
-    The exported programs take float32 images ``[N, channels, height, width]`` with values from 0 to 1 and return
-    logits ``[N, K]``; the normalization happens inside. ``about`` is plain JSON for people to read.
+    An exported program takes float32 images ``[N, channels, height, width]`` with values from 0 to 1, normalizes them
+    and returns logits ``[N, K]``. ``about`` is plain JSON for people to read.
 
-    Errors: ``ValueError`` naming the field that cannot be.
+    Errors: ``ValueError`` naming the field that is not valid.
 
-    >>> Contract(model="resnet8", channels=1, height=8, width=8, normalization=Normalization((0.5,), (0.0,)),
+    >>> ModelMetadata(model="resnet8", channels=1, height=8, width=8, normalization=Normalization((0.5,), (0.0,)),
     ...          class_names=("cat",))
     Traceback (most recent call last):
     ...
@@ -64,7 +65,7 @@ class Contract:
             raise ValueError(f"about is {_short(self.about)}: expected an object")
 
     def to_json(self) -> dict[str, Any]:
-        """The contract as plain JSON; :func:`parse` reads it back."""
+        """The metadata as plain JSON; :func:`parse` reads it back."""
         return {
             "format": FORMAT,
             "model": self.model,
@@ -88,46 +89,68 @@ class Contract:
         }
 
     def text(self) -> str:
-        """The contract as one line of JSON, as it stands inside the exported files."""
+        """The metadata as one line of JSON, as exported files hold it."""
         return json.dumps(self.to_json(), sort_keys=True, allow_nan=False)
 
 
-def parse(value: Any, where: str) -> Contract:
-    """Read a contract that came from outside; ``where`` names the file in errors.
+def parse(value: Any, where: str) -> ModelMetadata:
+    """Check metadata from an untrusted file; ``where`` names it in errors.
 
     Errors: ``storage.Damaged`` naming the file and the field.
 
-    >>> whole = Contract(model="resnet8", channels=1, height=8, width=8, class_names=("cat", "dog"),
+    >>> whole = ModelMetadata(model="resnet8", channels=1, height=8, width=8, class_names=("cat", "dog"),
     ...                  normalization=Normalization((0.5,), (0.25,)))
     >>> parse(whole.to_json(), "model.json") == whole
     True
     >>> parse({"format": 1}, "model.json")
     Traceback (most recent call last):
     ...
-    tutelage.storage.errors.Damaged: model.json is not a contract of tutelage: it has no 'input'
+    tutelage.storage.errors.Damaged: model.json is not model metadata of tutelage: it has no 'input'
     """
     try:
         version = value["format"]
         if version != FORMAT:
             raise ValueError(f"it has format {_short(version)}, this version of tutelage reads format {FORMAT}")
-        given = value["input"]
-        return Contract(
+        size = value["input"]
+        return ModelMetadata(
             model=value["model"],
-            channels=given["channels"],
-            height=given["height"],
-            width=given["width"],
+            channels=size["channels"],
+            height=size["height"],
+            width=size["width"],
             normalization=read_normalization(value["normalization"]),
             class_names=tuple(value["class_names"]),
             about=value["about"],
         )
     except KeyError as error:
-        raise Damaged(f"{where} is not a contract of tutelage: it has no {error}") from None
+        raise Damaged(f"{where} is not model metadata of tutelage: it has no {error}") from None
     except (ValueError, TypeError, AttributeError) as error:
-        raise Damaged(f"{where} is not a contract of tutelage: {error}") from None
+        raise Damaged(f"{where} is not model metadata of tutelage: {error}") from None
+
+
+def from_config(config: Mapping[str, Any], where: str, about: dict[str, Any] | None = None) -> ModelMetadata:
+    """The metadata in the ``config.json`` of a trained model; ``where`` names the file in errors.
+
+    Errors: ``storage.Damaged`` naming the file and the field.
+    """
+    try:
+        channels, height, width = config["input"]
+        return ModelMetadata(
+            model=config["lineage"]["generations"][config["place"]]["model"],
+            channels=channels,
+            height=height,
+            width=width,
+            normalization=read_normalization(config["normalization"]),
+            class_names=tuple(config["class_names"]),
+            about=about or {},
+        )
+    except ValueError as error:
+        raise Damaged(f"{where} does not describe a model: {error}") from None
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise Damaged(f"{where} does not describe a model: {type(error).__name__} {error}") from None
 
 
 def read_normalization(value: Any) -> Normalization:
-    """Read the JSON of a normalization; :class:`Contract` checks what it says.
+    """Read a normalization from JSON; :class:`ModelMetadata` checks its values.
 
     >>> read_normalization({"mean": [0.5], "std": [0.25], "size": 224})
     Normalization(mean=(0.5,), std=(0.25,), size=224)
@@ -135,8 +158,8 @@ def read_normalization(value: Any) -> Normalization:
     return Normalization(tuple(value["mean"]), tuple(value["std"]), value.get("size"))
 
 
-def parse_text(text: str | bytes, where: str) -> Contract:
-    """Read a contract from its JSON text.
+def parse_text(text: str | bytes, where: str) -> ModelMetadata:
+    """Read metadata from JSON text.
 
     Errors: ``storage.Damaged`` naming the file.
     """
@@ -144,7 +167,7 @@ def parse_text(text: str | bytes, where: str) -> Contract:
 
 
 def load_json(text: str | bytes, where: str) -> Any:
-    """Read JSON that came from outside.
+    """Read JSON from an untrusted file.
 
     Errors: ``storage.Damaged`` naming the file.
     """

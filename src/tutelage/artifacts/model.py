@@ -1,4 +1,4 @@
-"""A trained model as it lies on disk."""
+"""A trained model on disk: read and verify its files, load its network."""
 
 from __future__ import annotations
 
@@ -8,157 +8,137 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutelage import serialization, storage
+from tutelage.artifacts.pretrained import WEIGHTS, weights_digest
 from tutelage.data import Normalization
-from tutelage.evaluation import at_chance
+from tutelage.evaluation import Measures
+from tutelage.models.build import build
+from tutelage.models.weights import fit_weights
 from tutelage.validation import checked, parse_json
 
-_MEASURES = ("top1", "top5", "nll", "ece", "primary", "energy")
-_MADE_OF: dict[str, Any] = {
+Shape = tuple[int, int, int]
+T = TypeVar("T")
+
+_CONFIG_TYPES: dict[str, Any] = {
     "place": int,
     "lineage_seed": int,
     "class_names": tuple[str, ...],
-    "input": tuple[int, int, int],
+    "input": Shape,
     "data_fingerprint": str,
     "precision": str,
     "teachers": tuple[str, ...],
 }
 
 
-Found = TypeVar("Found")
-
-
-def _line(text: bytes) -> dict[str, float]:
-    told = parse_json(text, "a line")
-    if not isinstance(told, dict) or "epoch" not in told:
-        raise ValueError(f"a line is no epoch's measures: {str(told)[:80]!r}")
-    return {name: checked(value, float, name) for name, value in told.items()}
-
-
-def _fit(logits: Tensor, labels: Tensor) -> bool:
-    if logits.ndim != 2 or not logits.is_floating_point() or labels.dtype != torch.int64:
-        return False
-    count, classes = logits.shape
-    return labels.shape == (count,) and count > 0 and int(labels.min()) >= 0 and int(labels.max()) < classes
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A trained model in its folder, under its address."""
+    """A trained model, its address and its folder.
+
+    Errors: every method that reads a file raises ``storage.Damaged``, naming the file, for content that is not valid.
+    """
 
     address: str
     folder: Path
 
     @property
     def finished(self) -> bool:
-        """Whether it has been trained and measured."""
+        """Whether the model is trained and measured."""
         return storage.is_finished(self.folder)
 
-    def evaluation(self) -> dict[str, dict[str, Any]]:
-        """Its measures by set (``test``, ``train``, ``holdout``).
+    @property
+    def runs(self) -> Path:
+        """The runs folder that holds the model."""
+        return self.folder.parent.parent
 
-        Errors: ``storage.Damaged``, as for all that is read here.
-        """
-        found = self._read("evaluation.json", Mapping[str, Any])
-        for name in {"test", "train", *found}:
-            for measure in _MEASURES:
-                kind = tuple[float, ...] if measure == "energy" else float
-                self._checked("evaluation.json", found, (name, measure), kind)
-        return dict(found)
+    def evaluation(self) -> dict[str, Measures]:
+        """The measures by set: ``test``, ``train`` and, where there is one, ``holdout``."""
+        name = "evaluation.json"
+        values = self._json(name)
+        for part in ("test", "train"):
+            if part not in values:
+                raise storage.Damaged(f"{self.folder / name} has no {part}")
+        return self._naming(name, lambda: {part: Measures.from_json(values[part], part) for part in values})
 
-    def made_of(self) -> dict[str, Any]:
-        """All that it was made of, as its ``config.json`` says."""
-        found = self._read("config.json", Mapping[str, Any])
-        for place, kind in _MADE_OF.items():
-            self._checked("config.json", found, (place,), kind)
-        self._checked("config.json", found, ("lineage", "generations", found["place"], "model"), str)
-        self._checked("config.json", found, ("lineage", "data", "name"), str)
-        return dict(found)
+    def config(self) -> dict[str, Any]:
+        """The ``config.json``: everything that determined what was trained."""
+        values = self._json("config.json")
+        for key, kind in _CONFIG_TYPES.items():
+            self._check("config.json", values, (key,), kind)
+        self._check("config.json", values, ("lineage", "generations", values["place"], "model"), str)
+        self._check("config.json", values, ("lineage", "data", "name"), str)
+        return dict(values)
 
-    def network(self) -> str:
-        """The name of its network."""
-        made_of = self.made_of()
-        return str(made_of["lineage"]["generations"][made_of["place"]]["model"])
+    def network_name(self) -> str:
+        """The name of the network."""
+        config = self.config()
+        return str(config["lineage"]["generations"][config["place"]]["model"])
+
+    def input_shape(self) -> Shape:
+        """The shape ``(C, H, W)`` of the training images."""
+        channels, height, width = self.config()["input"]
+        return channels, height, width
 
     def normalization(self) -> Normalization:
-        """How the images it sees are normalized."""
-        made_of = self.made_of()
-        told, channels = made_of.get("normalization"), made_of["input"][0]
-        found: Normalization = self._at(
+        """The normalization of the network's input."""
+        config = self.config()
+        normalization: Normalization = self._naming(
             "config.json",
-            lambda: checked(serialization.from_json(told, path="normalization"), Normalization, "normalization"),
+            lambda: checked(
+                serialization.from_json(config.get("normalization"), path="normalization"),
+                Normalization,
+                "normalization",
+            ),
         )
-        if not len(found.mean) == len(found.std) == channels:
+        channels = config["input"][0]
+        if not len(normalization.mean) == len(normalization.std) == channels:
             raise storage.Damaged(f"{self.folder / 'config.json'}: normalization: expected {channels} channels")
-        return found
+        return normalization
 
     def metrics(self) -> list[dict[str, float]]:
-        """What each epoch of its training measured."""
-        return self._at("metrics.jsonl", lambda: [_line(line) for line in self._bytes("metrics.jsonl").splitlines()])
+        """The metrics of each epoch of training."""
+        name = "metrics.jsonl"
+        return self._naming(name, lambda: [_epoch(line) for line in self._bytes(name).splitlines()])
 
     def predictions(self) -> dict[str, Tensor]:
-        """Its logits on the test set and the holdout, ``test`` and ``holdout``, beside their labels."""
-        found = self._tensors("predictions.safetensors")
-        for name in {"test", *(name for name in found if f"{name}_labels" in found)}:
-            logits, labels = found.get(name), found.get(f"{name}_labels")
+        """The logits and labels of each evaluated set: ``test`` and ``test_labels``, and the same for ``holdout``."""
+        tensors = self._tensors("predictions.safetensors")
+        for name in {"test", *(name for name in tensors if f"{name}_labels" in tensors)}:
+            logits, labels = tensors.get(name), tensors.get(f"{name}_labels")
             if logits is None or labels is None or not _fit(logits, labels):
                 raise storage.Damaged(
                     f"{self.folder / 'predictions.safetensors'} has no logits and labels of {name!r}"
                 )
-        return found
-
-    def at_chance(self) -> bool:
-        """Whether it is right on the test set no more often than one may be who sees no image."""
-        predictions = self.predictions()
-        return at_chance(predictions["test"], predictions["test_labels"])
+        return tensors
 
     def weights(self) -> dict[str, Tensor]:
-        """Its weights and buffers."""
-        return self._tensors("weights.safetensors")
+        """The weights and buffers."""
+        return self._tensors(WEIGHTS)
 
     def weights_digest(self) -> str:
-        """The SHA-256 of its weights and buffers, by its manifest: trained again, it may have others."""
-        return str(storage.read_manifest(self.folder)["files"]["weights.safetensors"]["sha256"])
+        """The SHA-256 of the weights from the manifest. A model that is trained again may have other weights."""
+        return weights_digest(self.folder)
 
-    def made(self) -> dict[str, Any]:
-        """When, where and how fast it was trained; ``continued`` where it went on in other surroundings."""
+    def provenance(self) -> dict[str, Any]:
+        """When, where and how fast the model was trained; ``continued`` if it was resumed in another environment."""
         note: dict[str, Any] = storage.read_manifest(self.folder)["note"]
         return note
 
-    def _bytes(self, name: str) -> bytes:
-        return storage.read_listed(self.folder, name)
+    def load_network(self) -> nn.Module:
+        """Build the network and load the weights into it.
 
-    def _tensors(self, name: str) -> dict[str, Tensor]:
-        return storage.tensors_in(self._bytes(name), str(self.folder / name))
-
-    def _read(self, name: str, kind: Any) -> Any:
-        return self._at(name, lambda: checked(parse_json(self._bytes(name), "it"), kind, "$"))
-
-    def _checked(self, name: str, value: Any, path: tuple[str | int, ...], kind: Any) -> None:
-        """Make sure that what stands at a place of a file is of this kind."""
-        place = ".".join(map(str, path))
-        try:
-            for step in path:
-                value = value[step]
-        except (KeyError, IndexError, TypeError):
-            raise storage.Damaged(f"{self.folder / name} has no {place}") from None
-        self._at(name, lambda: checked(value, kind, place))
-
-    def _at(self, name: str, read: Callable[[], Found]) -> Found:
-        """Name the file in what is wrong with its content."""
-        try:
-            return read()
-        except storage.Damaged:
-            raise
-        except ValueError as error:
-            raise storage.Damaged(f"{self.folder / name}: {error}") from None
+        Errors: ``ValueError`` for a network that cannot be built, and for weights that do not fit it.
+        """
+        config = self.config()
+        network = build(self.network_name(), len(config["class_names"]), config["input"][0], seed=0)
+        fit_weights(network, self.weights(), str(self.folder))
+        return network
 
     def verify(self) -> None:
-        """Check every file of it.
+        """Check every file against the manifest.
 
-        Errors: ``storage.Damaged``, saying what to do.
+        Errors: ``storage.Damaged``, with the advice to delete the folder.
         """
         try:
             storage.verify(self.folder)
@@ -166,3 +146,48 @@ class Model:
             raise
         except storage.Damaged as fault:
             raise storage.Damaged(f"{fault}. Delete {self.folder} to train this model again") from None
+
+    def _bytes(self, name: str) -> bytes:
+        return storage.read_listed(self.folder, name)
+
+    def _tensors(self, name: str) -> dict[str, Tensor]:
+        return storage.tensors_in(self._bytes(name), str(self.folder / name))
+
+    def _json(self, name: str) -> Mapping[str, Any]:
+        values: Mapping[str, Any] = self._naming(
+            name, lambda: checked(parse_json(self._bytes(name), "it"), Mapping[str, Any], "$")
+        )
+        return values
+
+    def _check(self, name: str, value: Any, path: tuple[str | int, ...], kind: Any) -> None:
+        """Check the type of the value at a path in the JSON of a file."""
+        where = ".".join(map(str, path))
+        try:
+            for step in path:
+                value = value[step]
+        except (KeyError, IndexError, TypeError):
+            raise storage.Damaged(f"{self.folder / name} has no {where}") from None
+        self._naming(name, lambda: checked(value, kind, where))
+
+    def _naming(self, name: str, read: Callable[[], T]) -> T:
+        """Call ``read``, and name the file in its errors."""
+        try:
+            return read()
+        except storage.Damaged:
+            raise
+        except ValueError as error:
+            raise storage.Damaged(f"{self.folder / name}: {error}") from None
+
+
+def _epoch(text: bytes) -> dict[str, float]:
+    values = parse_json(text, "a line")
+    if not isinstance(values, dict) or "epoch" not in values:
+        raise ValueError(f"a line holds no metrics of an epoch: {str(values)[:80]!r}")
+    return {name: checked(value, float, name) for name, value in values.items()}
+
+
+def _fit(logits: Tensor, labels: Tensor) -> bool:
+    if logits.ndim != 2 or not logits.is_floating_point() or labels.dtype != torch.int64:
+        return False
+    count, classes = logits.shape
+    return labels.shape == (count,) and count > 0 and int(labels.min()) >= 0 and int(labels.max()) < classes

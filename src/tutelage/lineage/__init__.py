@@ -1,22 +1,31 @@
 """Lineages: generations in order as data, and the loop that trains them."""
 
-from tutelage.artifacts.model import Model
-from tutelage.lineage.addresses import models_of
-from tutelage.lineage.generation_trainer import Progress, Stopped
-from tutelage.lineage.networks import LineageNetworks, TeacherStore
+from tutelage.lineage.addresses import addresses, models_of
+from tutelage.lineage.checkpoints import Stopped
+from tutelage.lineage.dry_run import dry_run, first_gradient_shares
+from tutelage.lineage.events import Finished, Measuring, ModelEvent, ModelRef, TrainingProgress
+from tutelage.lineage.networks import LineageNetworks
+from tutelage.lineage.options import TeacherStore, TrainOptions
 from tutelage.lineage.spec import Generation, Lineage, expected_scores
-from tutelage.lineage.train import rehearse, train
+from tutelage.lineage.train import networks_of, train
 
 __all__ = [
+    "Finished",
     "Generation",
     "Lineage",
     "LineageNetworks",
-    "Model",
-    "Progress",
+    "Measuring",
+    "ModelEvent",
+    "ModelRef",
     "Stopped",
     "TeacherStore",
+    "TrainOptions",
+    "TrainingProgress",
+    "addresses",
+    "dry_run",
     "expected_scores",
+    "first_gradient_shares",
     "models_of",
-    "rehearse",
+    "networks_of",
     "train",
 ]

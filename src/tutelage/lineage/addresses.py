@@ -5,10 +5,64 @@ from __future__ import annotations
 from pathlib import Path
 
 from tutelage.artifacts.model import Model
+from tutelage.artifacts.pretrained import read_metadata, weights_digest
+from tutelage.functional import hash_ints
 from tutelage.lineage.spec import Lineage
+from tutelage.models.build import source
+from tutelage.serialization import digest
+
+NUMERICS = 1
+"""Part of every address; raised whenever the same values would train to other weights than before."""
+
+
+def addresses(lineage: Lineage, seed: int, data_fingerprint: str, precision: str) -> tuple[str, ...]:
+    """The address of each generation's model: the hash of everything that makes it.
+
+    Names are not part of it, so equal generations of different lineages are the same model.
+
+    Errors: ``OSError`` for pretrained weights that cannot be read; ``ValueError`` for metadata that cannot be right.
+    """
+    result: list[str] = []
+    for place, generation in enumerate(lineage.generations):
+        content: dict[str, object] = {
+            "model": generation.model,
+            "source": source(generation.model),
+            "data": data_fingerprint,
+            "precision": precision,
+        }
+        if generation.weights is None:
+            content |= {
+                "numerics": NUMERICS,
+                "objective": generation.objective,
+                "schedule": generation.schedule,
+                "views": lineage.views,
+                "seed": generation_seed(seed, place),
+                "teachers": [result[teacher] for teacher in generation.teachers],
+            }
+            if generation.teacher_shares:
+                content["teacher_shares"] = generation.teacher_shares
+        else:
+            content["weights"] = weights_digest(Path(generation.weights))
+            metadata = read_metadata(generation.weights)
+            if metadata is not None:  # it decides how the same images are prepared
+                shape = (metadata.channels, metadata.height, metadata.width)
+                content["input"] = {"normalization": metadata.normalization, "shape": shape}
+        result.append(digest(content)[:24])
+    return tuple(result)
 
 
 def models_of(lineage: Lineage, seed: int, data_fingerprint: str, precision: str, runs: Path) -> tuple[Model, ...]:
-    """The models a lineage comes to, trained or not."""
-    addresses = lineage.addresses(seed, data_fingerprint, precision)
-    return tuple(Model(address=address, folder=runs / "models" / address) for address in addresses)
+    """The models of a lineage at one seed, trained or not."""
+    return tuple(
+        Model(address=address, folder=runs / "models" / address)
+        for address in addresses(lineage, seed, data_fingerprint, precision)
+    )
+
+
+def generation_seed(seed: int, place: int) -> int:
+    """The seed of one generation, from the lineage's seed and its place in the lineage alone.
+
+    >>> generation_seed(0, 1) == generation_seed(0, 1), generation_seed(0, 1) == generation_seed(1, 0)
+    (True, False)
+    """
+    return int(hash_ints(seed, place)) & (2**63 - 1)

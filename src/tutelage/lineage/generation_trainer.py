@@ -1,266 +1,216 @@
-"""Train one generation: continue where it stands, save as it goes, measure what came of it, keep that."""
+"""Train one generation: resume it where it stopped, save as it goes, measure the result, store it."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
 from tutelage import serialization, storage
-from tutelage.artifacts.environment import changed, origin, surroundings
-from tutelage.artifacts.model import Model
-from tutelage.artifacts.pretrained import described
-from tutelage.data import BatchLoader, Dataset, Splits
-from tutelage.engine import Engine
+from tutelage.artifacts.environment import build_info, environment
+from tutelage.artifacts.pretrained import WEIGHTS, read_metadata
+from tutelage.data import BatchLoader, Dataset
 from tutelage.evaluation import accuracy, measure, predict
-from tutelage.lineage.networks import LineageNetworks, TeacherStore
-from tutelage.lineage.spec import Generation, Lineage, generation_seed
+from tutelage.lineage.addresses import generation_seed
+from tutelage.lineage.checkpoints import Callbacks, Checkpoints, Stopped
+from tutelage.lineage.events import Finished, Measuring, ModelEvent, TrainingProgress, finished
+from tutelage.lineage.networks import LineageNetworks
+from tutelage.lineage.options import TrainOptions
+from tutelage.lineage.teacher_cache import cached_teacher
 from tutelage.training import NotFinite, Record, State, fit
-from tutelage.validation import checked, parse_json
 
 
-class Stopped(Exception):
-    """Training was asked to stop and did, at a moment it can continue from."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Progress:
-    """What training a lineage tells: which generation it is at, and how far.
-
-    ``phase`` is ``kept`` (found finished), ``training``, ``measuring`` or ``finished``. ``lines`` are the epochs'
-    measures that no progress before it told, in order; a training that continues begins with those before the stop.
-    """
-
-    place: int
-    generation: Generation
-    model: Model
-    phase: str
-    record: Record | None = None
-    seconds: float = 0.0
-    lines: tuple[dict[str, float], ...] = ()
-
-
-class Habits(NamedTuple):
-    """What the caller wants of a training beside its result."""
-
-    should_stop: Callable[[], bool]
-    warn: Callable[[str], None]
-    checkpoint_seconds: float
-    watch_test: bool
-    meter: bool
-    teacher_store: TeacherStore
-    stores: Path
-    strict: bool
-
-
-class Job:
-    """The training of one generation, in its locked folder."""
+class GenerationTrainer:
+    """The training of one generation, in the locked folder of its model."""
 
     def __init__(
-        self,
-        lineage: Lineage,
-        place: int,
-        models: tuple[Model, ...],
-        seed: int,
-        splits: Splits,
-        engine: Engine,
-        habits: Habits,
-        still_there: Callable[[], None],
+        self, networks: LineageNetworks, place: int, options: TrainOptions, callbacks: Callbacks, stores: Path
     ) -> None:
-        self.lineage, self.place, self.models, self.splits, self.engine = lineage, place, models, splits, engine
-        self.generation, self.model, self.habits = lineage.generations[place], models[place], habits
-        self.seed, self.lineage_seed = generation_seed(seed, place), seed
-        self.still_there = still_there  # raises where the locked folder is gone
-        self.saved = -1  # the step of the newest checkpoint
-        self.classroom = LineageNetworks(lineage, models, seed, splits, engine)
-        self.normalization = self.classroom.normalization(place)
-        self.history: list[dict[str, float]] = []
-        self.told = 0  # lines of it
-        self.continued: list[dict[str, Any]] = []  # from which steps on in other surroundings, and in which
-        self.watched = {"test": splits.test} if habits.watch_test else {}
+        self.networks, self.place, self.options, self.callbacks = networks, place, options, callbacks
+        self.stores = stores
+        self.generation, self.model = networks.generation(place), networks.models[place]
+        self.normalization = networks.normalization(place)
+        self.checkpoints = Checkpoints(self.generation.name, self.model.folder, networks.engine, options, callbacks)
+        self.history = self.checkpoints.history
+        self.reported = 0  # epochs of the history that events have reported
+        splits = networks.splits
+        self.watched = {"test": splits.test} if options.watch_test else {}
         if splits.holdout is not None:
             self.watched["holdout"] = splits.holdout
 
-    def run(self) -> Iterator[Progress]:
-        """Train it, or take its weights as they are given; errors as of :func:`tutelage.lineage.train`."""
+    def run(self) -> Iterator[ModelEvent]:
+        """Train it, or only measure it where its weights are pretrained.
+
+        Errors: those of :func:`tutelage.lineage.train`.
+        """
         if self.generation.weights is not None:
-            yield from self._take(Path(self.generation.weights))
+            yield from self._measure_pretrained(Path(self.generation.weights))
             return
-        began = saved = time.monotonic()
-        network = self.classroom.network(self.place)
-        data = BatchLoader(
-            self.splits.train, self.lineage.views, self.generation.schedule.batch_size, self.engine.device
-        )
-        before = self._resume()
-        if before is not None and self._unwatched(before.step / len(data)):
-            network.load_state_dict(_network(before))
-            self._watch(network, lambda: before)
-        images, record = 0, None
-        habits = self.habits
-        with self.classroom.asked_once(self.place, data, habits.stores, habits.teacher_store, habits.warn) as teacher:
+        start = time.monotonic()
+        networks = self.networks
+        network = networks.build(self.place)
+        batch_size = self.generation.schedule.batch_size
+        data = BatchLoader(networks.splits.train, networks.lineage.views, batch_size, networks.engine.device)
+        resumed = self.checkpoints.resume()
+        if resumed is not None and self._lacks_watched(resumed.step / len(data)):
+            network.load_state_dict(_network_tensors(resumed))
+            self._watch(network, lambda: resumed)
+        images, final = 0, resumed
+        for record in self._fit(network, data, resumed):
+            images = record.images
+            yield self._progress(record)
+            final = self._save_when_due(record)
+        seconds = time.monotonic() - start
+        yield Measuring(model=self.networks.ref(self.place), epochs=self._new_epochs())
+        assert final is not None
+        files = self._files(network, final)
+        self.callbacks.ensure_folder()
+        note: dict[str, Any] = {"images_per_second": round(images / seconds, 1), "images": images}
+        if self.checkpoints.continued:
+            note["continued"] = self.checkpoints.continued
+        self._commit(files, note)
+        storage.remove(self.model.folder / "checkpoints")
+        for parameter in network.parameters():
+            parameter.grad = None
+        networks.keep(self.place, network)
+        yield self._finished(time.monotonic() - start)
+
+    def _fit(self, network: nn.Module, data: BatchLoader, resumed: State | None) -> Iterator[Record]:
+        with cached_teacher(
+            self.networks, self.place, data, self.stores, self.options.teacher_store, self.callbacks.warn
+        ) as teacher:
             for record in fit(
                 network,
                 data,
                 self.generation.objective,
                 self.generation.schedule,
                 normalization=self.normalization,
-                seed=self.seed,
-                engine=self.engine,
+                seed=generation_seed(self.networks.seed, self.place),
+                engine=self.networks.engine,
                 teacher=teacher,
-                state=before,
-                meter=habits.meter,
+                state=resumed,
+                meter=self.options.meter,
             ):
-                images = record.images
                 if record.metrics is not None:
                     self.history.append(dict(record.metrics))
                     self._watch(network, record.state)
-                yield self._tell("training", record)
-                stop = habits.should_stop()
-                if stop or time.monotonic() - saved > habits.checkpoint_seconds:
-                    self._save(record.state())
-                    saved = time.monotonic()
-                if stop:
-                    raise Stopped(f"{self.generation.name} stopped at step {record.step} of {record.steps}")
-        seconds = time.monotonic() - began
-        yield self._tell("measuring", record)
-        final = record.state() if record is not None else before
-        assert final is not None
-        files = self._measure(network, final)
-        self.still_there()
-        speed = {"images_per_second": round(images / seconds, 1), "images": images}
-        note = {**surroundings(self.engine), **origin(), **speed}
-        if self.continued:
-            note["continued"] = self.continued
-        storage.commit(self.model.folder, files, note)
-        storage.remove(self.model.folder / "checkpoints")
-        yield self._tell("finished", record, time.monotonic() - began)
+                yield record
 
-    def _take(self, weights: Path) -> Iterator[Progress]:
-        """Measure a network whose weights are given, and keep it like one that was trained."""
-        network = self.classroom.network(self.place)
-        yield self._tell("measuring", None)
+    def _measure_pretrained(self, weights: Path) -> Iterator[ModelEvent]:
+        """Measure a network with pretrained weights, and store it like one that was trained."""
+        start = time.monotonic()
+        network = self.networks.build(self.place)
+        yield Measuring(model=self.networks.ref(self.place))
         tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
-        files = self._measure(network, State(step=0, tensors=tensors))
-        self.still_there()
-        known = "named" if described(str(weights)) is not None else "not named: taken to be the data's, in its order"
-        note = {**surroundings(self.engine), **origin(), "weights": weights.name, "classes": known}
-        storage.commit(self.model.folder, files, note)
-        yield self._tell("finished", None)
+        files = self._files(network, State(step=0, tensors=tensors))
+        self.callbacks.ensure_folder()
+        known = read_metadata(str(weights)) is not None
+        classes = "named" if known else "not named: assumed to be the data's, in its order"
+        self._commit(files, {"weights": weights.name, "classes": classes})
+        yield self._finished(time.monotonic() - start)
 
-    def _tell(self, phase: str, record: Record | None, seconds: float = 0.0) -> Progress:
-        lines, self.told = tuple(self.history[self.told :]), len(self.history)
-        return Progress(
-            place=self.place,
-            generation=self.generation,
-            model=self.model,
-            phase=phase,
-            record=record,
-            seconds=seconds,
-            lines=lines,
+    def _commit(self, files: dict[str, bytes], note: dict[str, Any]) -> None:
+        storage.commit(self.model.folder, files, {**environment(self.networks.engine), **build_info(), **note})
+
+    def _progress(self, record: Record) -> TrainingProgress:
+        return TrainingProgress(
+            model=self.networks.ref(self.place),
+            epochs=self._new_epochs(),
+            step=record.step,
+            steps=record.steps,
+            images=record.images,
+            epoch_ended=record.metrics is not None,
         )
 
-    def _resume(self) -> State | None:
-        checkpoint = storage.newest_checkpoint(self.model.folder, self.habits.warn)
-        if checkpoint is None:
-            return None
-        history, found = (
-            parse_json(storage.read_listed(checkpoint.folder, name), str(checkpoint.folder / name))
-            for name in ("history.json", "surroundings.json")
-        )
-        try:
-            self.history = [dict(line) for line in checked(history, tuple[Mapping[str, Any], ...], "history")]
-            self.continued = list(checked(found.get("continued", []), tuple[Mapping[str, Any], ...], "continued"))
-        except (ValueError, AttributeError) as error:
-            raise storage.Damaged(f"{checkpoint.folder} is not a checkpoint: {error}") from None
-        if differs := changed(found, surroundings(self.engine)):
-            told = ", ".join(f"{name} was {before}, now {now}" for name, (before, now) in differs.items())
-            if self.habits.strict:
-                raise ValueError(
-                    f"{self.generation.name} stands at step {checkpoint.step} and would not continue bit for bit: "
-                    f"{told}. Go on as before or without strict, or delete {self.model.folder} to begin again"
-                )
-            self.habits.warn(f"{self.generation.name}: {told}: not bit-exact from here")
-            self.continued.append({"step": checkpoint.step, **differs})
-        self.saved = checkpoint.step
-        path = checkpoint.folder / "state.safetensors"
-        tensors = storage.tensors_in(storage.read_listed(path.parent, path.name), str(path))
-        return State(step=checkpoint.step, tensors=tensors)
+    def _finished(self, seconds: float) -> Finished:
+        return finished(self.networks.ref(self.place), self.model, self._new_epochs(), seconds)
 
-    def _save(self, state: State) -> None:
-        if state.step == self.saved:
-            return
-        self.still_there()
-        files = {
-            "state.safetensors": storage.tensor_bytes(state.tensors),
-            "history.json": storage.json_bytes(self.history),
-            "surroundings.json": storage.json_bytes({**surroundings(self.engine), "continued": self.continued}),
-        }
-        storage.save_checkpoint(self.model.folder, state.step, files)
-        self.saved = state.step
+    def _new_epochs(self) -> tuple[dict[str, float], ...]:
+        epochs, self.reported = tuple(self.history[self.reported :]), len(self.history)
+        return epochs
 
-    def _unwatched(self, epochs: float) -> bool:
-        """Whether a stop came while the sets were measured that are watched after each of so many epochs."""
+    def _save_when_due(self, record: Record) -> State | None:
+        """Save where it is time to, or where a stop is asked for; returns the state after the last step.
+
+        Errors: :class:`Stopped`, once the state is saved.
+        """
+        stop = self.callbacks.should_stop()
+        if stop or self.checkpoints.due():
+            self.checkpoints.save(record.state())
+        if stop:
+            raise Stopped(f"{self.generation.name} stopped at step {record.step} of {record.steps}")
+        return record.state() if record.step == record.steps else None
+
+    def _lacks_watched(self, epochs: float) -> bool:
+        """Whether the run stopped while the watched sets were measured after this many epochs."""
         if not self.history or self.history[-1]["epoch"] != epochs:
             return False
         return any(f"{name}/top1" not in self.history[-1] for name in self.watched)
 
     def _watch(self, network: nn.Module, state: Callable[[], State]) -> None:
-        """Add to an epoch's line what the network gives now on the sets that are watched."""
+        """Add the accuracy on the watched sets to the metrics of the last epoch."""
         for name, data in self.watched.items():
             logits = self._predict(network, data, state)
             self.history[-1][f"{name}/top1"] = accuracy(logits, data.labels)
 
     def _predict(self, network: nn.Module, data: Dataset, state: Callable[[], State]) -> Tensor:
-        """Run the network over a set; a stop meanwhile saves the moment, unless its weights were given."""
+        """Run the network over a set; when asked to stop meanwhile, save the state unless it is pretrained."""
 
         def pulse() -> None:
-            if self.habits.should_stop():
+            if self.callbacks.should_stop():
                 if self.generation.weights is None:
-                    self._save(state())
+                    self.checkpoints.save(state())
                 raise Stopped(f"{self.generation.name} stopped while it was measured")
 
-        return predict(network, data.images, self.normalization, self.engine, pulse=pulse)
+        return predict(network, data.images, self.normalization, self.networks.engine, pulse=pulse)
 
-    def _measure(self, network: nn.Module, final: State) -> dict[str, bytes]:
-        def run(data: Dataset) -> Tensor:
+    def _files(self, network: nn.Module, final: State) -> dict[str, bytes]:
+        """Measure the final network; returns the files of its model.
+
+        Errors: ``NotFinite`` for logits that are not finite numbers.
+        """
+
+        def logits_of(data: Dataset) -> Tensor:
             logits = self._predict(network, data, lambda: final)
             if not logits.isfinite().all():
                 raise NotFinite(f"{self.generation.name}: the trained network gives scores that are not finite")
             return logits
 
-        sets = {"test": self.splits.test, "holdout": self.splits.holdout}
-        kept: dict[str, Tensor] = {}
-        evaluation = {"train": measure(run(self.splits.train), self.splits.train.labels)}
-        for name, data in sets.items():
+        splits = self.networks.splits
+        evaluation = {"train": measure(logits_of(splits.train), splits.train.labels)}
+        predictions: dict[str, Tensor] = {}
+        for name, data in {"test": splits.test, "holdout": splits.holdout}.items():
             if data is not None:
-                kept[name], kept[f"{name}_labels"] = run(data), data.labels
-                evaluation[name] = measure(kept[name], data.labels)
-        facts = self.splits.facts
-        made_of = {
-            "place": self.place,
-            "lineage_seed": self.lineage_seed,
-            "seed": self.seed,
-            "lineage": serialization.to_json(self.lineage),
-            "data_fingerprint": self.splits.fingerprint,
-            "normalization": serialization.to_json(self.normalization),
-            "input": [facts.channels, facts.height, facts.width],
-            "class_names": list(facts.class_names),
-            "precision": self.engine.precision,
-            "teachers": [self.models[place].address for place in self.generation.teachers],
-        }
+                predictions[name], predictions[f"{name}_labels"] = logits_of(data), data.labels
+                evaluation[name] = measure(predictions[name], data.labels)
+        lines = [json.dumps(epoch, sort_keys=True) + "\n" for epoch in self.history]
         return {
-            "config.json": storage.json_bytes(made_of),
-            "metrics.jsonl": "".join(json.dumps(line, sort_keys=True) + "\n" for line in self.history).encode(),
-            "weights.safetensors": storage.tensor_bytes(_network(final)),
-            "predictions.safetensors": storage.tensor_bytes(kept),
-            "evaluation.json": storage.json_bytes(evaluation),
+            "config.json": storage.json_bytes(self._config()),
+            "metrics.jsonl": "".join(lines).encode(),
+            WEIGHTS: storage.tensor_bytes(_network_tensors(final)),
+            "predictions.safetensors": storage.tensor_bytes(predictions),
+            "evaluation.json": storage.json_bytes({name: each.to_json() for name, each in evaluation.items()}),
+        }
+
+    def _config(self) -> dict[str, Any]:
+        networks, info = self.networks, self.networks.splits.info
+        return {
+            "place": self.place,
+            "lineage_seed": networks.seed,
+            "seed": generation_seed(networks.seed, self.place),
+            "lineage": serialization.to_json(networks.lineage),
+            "data_fingerprint": networks.splits.fingerprint,
+            "normalization": serialization.to_json(self.normalization),
+            "input": [info.channels, info.height, info.width],
+            "class_names": list(info.class_names),
+            "precision": networks.engine.precision,
+            "teachers": [networks.models[teacher].address for teacher in self.generation.teachers],
         }
 
 
-def _network(state: State) -> dict[str, Tensor]:
+def _network_tensors(state: State) -> dict[str, Tensor]:
     return {n.removeprefix("network/"): value for n, value in state.tensors.items() if n.startswith("network/")}

@@ -1,23 +1,22 @@
-"""Train a lineage: a loop over its generations, each trained once and kept under its address."""
+"""Train a lineage: a loop over its generations, each trained once and stored under its address."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tutelage import storage
-from tutelage.artifacts.model import Model
 from tutelage.data import Splits
 from tutelage.engine import Engine
 from tutelage.lineage.addresses import models_of
-from tutelage.lineage.generation_trainer import Habits, Job, Progress, Stopped
-from tutelage.lineage.networks import LineageNetworks, TeacherStore
-from tutelage.lineage.spec import Generation, Lineage
-from tutelage.version import code
-
-CHECKPOINT_SECONDS = float(os.environ.get("TUTELAGE_CHECKPOINT_SECONDS", "30"))
-"""How much training a kill may cost, at the most."""
+from tutelage.lineage.checkpoints import Callbacks, Stopped
+from tutelage.lineage.dry_run import dry_run
+from tutelage.lineage.events import Finished, ModelEvent, finished
+from tutelage.lineage.generation_trainer import GenerationTrainer
+from tutelage.lineage.networks import LineageNetworks
+from tutelage.lineage.options import TrainOptions
+from tutelage.lineage.spec import Lineage
+from tutelage.version import source_version
 
 
 def train(
@@ -27,72 +26,54 @@ def train(
     *,
     runs: Path,
     engine: Engine,
+    options: TrainOptions = TrainOptions(),
     should_stop: Callable[[], bool] = lambda: False,
     warn: Callable[[str], None] = print,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    watch_test: bool = False,
-    meter: bool = False,
-    teacher_store: TeacherStore = "off",
-    strict: bool = False,
-) -> Iterator[Progress]:
-    """Train what is missing of a lineage, in order; yields :class:`Progress` all the while.
+    check: bool = True,
+) -> Iterator[ModelEvent]:
+    """Train what is missing of a lineage, in order; yields events all the while.
 
-    After each epoch the holdout is measured, where there is one; the test set only with ``watch_test``. Nothing is
-    ever chosen by either. ``meter`` records each term's share of the gradient once an epoch.
-    ``teacher_store`` decides about time and disk (``runs/teachers``), never about what is learned. A training that
-    continues with other threads, another torch, device or processor is told to ``warn``, and noted in the model's
-    manifest; ``strict`` refuses it.
+    After each epoch the holdout is measured, where there is one; the test set only with ``options.watch_test``.
+    Nothing is ever chosen by either. A training run that is resumed in another environment is reported to ``warn``
+    and recorded in the model's manifest; ``options.strict`` refuses it. ``check`` makes a dry run first, see
+    :func:`dry_run`; leave it out where the lineage was checked before.
 
-    Errors: :class:`Stopped` once ``should_stop`` says so and the moment is saved; ``NotFinite``;
-    ``storage.InUse``; ``storage.Damaged`` for a stored model that is not what its manifest says; ``ValueError``,
-    before anything is trained, for a network that does not fit the data, and where ``strict`` refuses; ``OSError``
-    for a disk that is full, gone or not to be written.
+    Errors: :class:`Stopped` once ``should_stop`` says so and the state is saved; ``NotFinite``; ``storage.InUse``;
+    ``storage.Damaged`` for a stored model that does not match its manifest; ``ValueError``, before anything is
+    trained, for a network that does not fit the data, and where ``strict`` refuses; ``OSError`` for a disk that is
+    full, gone or not writable.
     """
 
     def pulse() -> None:
         if should_stop():
             raise Stopped(f"{lineage.name} stopped between generations")
 
-    code()  # asked now and remembered: the checkout may move on while this trains
-    models = models_of(lineage, seed, splits.fingerprint, engine.precision, runs)
-    rehearse(lineage, seed, splits, runs, engine, pulse)
-    for place, (generation, model) in enumerate(zip(lineage.generations, models, strict=True)):
+    source_version()  # resolved now and cached: the checkout may change while this trains
+    networks = networks_of(lineage, seed, splits, runs, engine)
+    if check:
+        dry_run(networks_of(lineage, seed, splits, runs, engine), pulse)
+    for place, model in enumerate(networks.models):
         pulse()
         if model.finished:
             model.verify()
-            yield _kept(place, generation, model)
+            yield _already_finished(networks, place)
             continue
-        with storage.lock(model.folder) as still_there:
-            if model.finished:  # whoever held the lock has just trained it
-                yield _kept(place, generation, model)
+        with storage.lock(model.folder) as ensure_folder:
+            if model.finished:  # another process trained it while this one waited for the lock
+                yield _already_finished(networks, place)
                 continue
-            habits = Habits(
-                should_stop, warn, checkpoint_seconds, watch_test, meter, teacher_store, runs / "teachers", strict
-            )
-            job = Job(lineage, place, models, seed, splits, engine, habits, still_there)
-            yield from job.run()
+            callbacks = Callbacks(should_stop, warn, ensure_folder)
+            yield from GenerationTrainer(networks, place, options, callbacks, runs / "teachers").run()
 
 
-def _kept(place: int, generation: Generation, model: Model) -> Progress:
-    if (left := model.folder / "checkpoints").exists():  # by a kill in the last moment of its training
-        storage.remove(left)
-    return Progress(place=place, generation=generation, model=model, phase="kept", lines=tuple(model.metrics()))
-
-
-def rehearse(
-    lineage: Lineage,
-    seed: int,
-    splits: Splits,
-    runs: Path,
-    engine: Engine,
-    pulse: Callable[[], None] = lambda: None,
-) -> None:
-    """Make sure, before anything is trained, that every generation's networks and objective fit the data.
-
-    ``pulse`` is called before each generation and may raise to stop.
-
-    Errors: ``ValueError``, see :meth:`LineageNetworks.rehearse`.
-    """
+def networks_of(lineage: Lineage, seed: int, splits: Splits, runs: Path, engine: Engine) -> LineageNetworks:
+    """The networks of a lineage at one seed, its models in a runs folder."""
     models = models_of(lineage, seed, splits.fingerprint, engine.precision, runs)
-    if not all(model.finished for model in models):
-        LineageNetworks(lineage, models, seed, splits, engine).rehearse(pulse)
+    return LineageNetworks(lineage, models, seed, splits, engine)
+
+
+def _already_finished(networks: LineageNetworks, place: int) -> Finished:
+    model = networks.models[place]
+    if (leftover := model.folder / "checkpoints").exists():  # of a kill in the last moment of its training
+        storage.remove(leftover)
+    return finished(networks.ref(place), model, tuple(model.metrics()), None)

@@ -1,71 +1,56 @@
-"""What a study runs on."""
+"""Where a study runs: device, precision, threads, and how many seeds at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from tutelage.engine import Engine, available_cores, has_cuda
-from tutelage.lineage import TeacherStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What to run on; ``None`` threads divides the cores among the seeds that run side by side.
-
-    ``strict`` refuses to continue what was begun in another way than it would go on: see ``lineage.train``.
-    """
+    """Where a study runs; :meth:`plan` makes it. ``threads`` is per process, None for torch's default."""
 
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = None
     processes: int = 1
-    teacher_store: TeacherStore = "off"
-    strict: bool = False
 
     @classmethod
-    def divided(
+    def plan(
         cls,
         seeds: int,
+        *,
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
-        teacher_store: TeacherStore = "off",
-        strict: bool = False,
-        side_by_side: int | None = None,
+        processes: int | None = None,
     ) -> Execution:
-        """Run ``side_by_side`` seeds at once: by default as many as cores on a CPU, which they divide, one on a GPU.
+        """Plan the execution of so many seeds, for Python and the command alike.
 
-        Errors: ``ValueError`` for fewer than one.
+        ``processes`` seeds run at once, each in a process of its own: by default one per core on a CPU, and one on a
+        GPU. Where ``threads`` is not set, processes that run side by side divide the cores.
 
-        >>> Execution.divided(seeds=1, device="cpu").processes
+        Errors: ``ValueError`` for fewer than one process.
+
+        >>> Execution.plan(1, device="cpu").processes
         1
-        >>> Execution.divided(seeds=5, device="cpu", side_by_side=3).processes
+        >>> Execution.plan(5, device="cpu", processes=3).processes
         3
         """
-        if side_by_side is not None and side_by_side < 1:
-            raise ValueError(f"side_by_side must be at least 1, not {side_by_side}")
+        if processes is not None and processes < 1:
+            raise ValueError(f"processes must be at least 1, not {processes}")
         on_cpu = device == "cpu" or (device == "auto" and not has_cuda())
-        processes = min(seeds, side_by_side or (available_cores() if on_cpu else 1))
+        processes = min(seeds, processes or (available_cores() if on_cpu else 1))
         if threads is None and processes > 1:
             threads = max(1, available_cores() // processes)
-        return cls(
-            device=device,
-            precision=precision,
-            threads=threads,
-            processes=processes,
-            teacher_store=teacher_store,
-            strict=strict,
-        )
+        return cls(device=device, precision=precision, threads=threads, processes=processes)
 
     def engine(self) -> Engine:
         """Resolve it in this process."""
         return Engine.choose(self.device, self.precision, self.threads)
 
     def describe(self, seeds: int) -> str:
-        """One line on how it runs."""
-        many = f"{seeds} seeds, {min(self.processes, seeds)} side by side" if seeds > 1 else "1 seed"
-        return f"{many}, on {self.engine()}"
-
-
-HERE = Execution()
-"""This machine, one seed after the other."""
+        """One line on how so many seeds run."""
+        count = f"{seeds} seeds, {min(self.processes, seeds)} side by side" if seeds > 1 else "1 seed"
+        return f"{count}, on {self.engine()}"

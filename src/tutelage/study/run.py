@@ -1,4 +1,4 @@
-"""Run a study: in this process, or in one process a seed."""
+"""Run a study: in this process, or with each seed in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,88 +6,94 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tutelage import storage
-from tutelage.data import Splits
+from tutelage.data import Splits, decode_cache
 from tutelage.engine import Engine
-from tutelage.lineage import models_of, rehearse
-from tutelage.study.execution import HERE, Execution
-from tutelage.study.processes import run_processes
-from tutelage.study.seed_run import Event, load_all, run_seed
-from tutelage.study.spec import Failure, Study, StudyRecord, begun_otherwise, studies, write_failures, write_study
+from tutelage.lineage import TrainOptions, dry_run, models_of, networks_of
+from tutelage.study.events import Event, Failed, Warned
+from tutelage.study.execution import Execution
+from tutelage.study.files import Failure, StudyRecord, changes_since, studies, write_failures, write_study
+from tutelage.study.processes import check_main_guard, run_processes
+from tutelage.study.seed_run import load_all, run_seed
+from tutelage.study.spec import Study
 
 
 def run(
     study: Study,
     *,
     runs: Path,
-    machine: Execution = HERE,
+    execution: Execution = Execution(),
+    options: TrainOptions = TrainOptions(),
     should_stop: Callable[[], bool] = lambda: False,
     command: str = "",
     experiment: str = "",
 ) -> Iterator[Event]:
-    """Train all that is missing; yields events. An arm that fails at a seed, by whatever, leaves all others running.
+    """Train all that is missing; yields events. An arm that fails at a seed leaves all others running.
 
-    With ``TUTELAGE_TRACEBACK`` in the environment what nobody foresaw is raised, and ends the seeds of its process.
+    With ``TUTELAGE_TRACEBACK`` in the environment, an error that nobody foresaw is raised, and ends the seeds of its
+    process. ``command`` and the name of an ``experiment`` are stored with the study, to be shown beside its results.
 
-    ``command`` and the name of an ``experiment`` are kept with the study, to be shown beside its results.
-
-    Errors: before anything is trained, ``ValueError`` for what does not fit, and where the machine is strict and the
-    study was begun in another precision or on other images; in this process, ``Stopped``.
+    Errors: before anything is trained, ``ValueError`` for what does not fit, and with ``options.strict`` where the
+    study was started in another precision or on other images; in this process, ``Stopped``.
     """
-    engine = machine.engine()
-    loaded = load_all(study)
-    for lineage, splits in zip(study.lineages, loaded, strict=True):
-        rehearse(lineage, study.seeds[0], splits, runs, engine)
-    storage.make_folder(runs)
-    written = StudyRecord(
+    check_main_guard()
+    engine = execution.engine()
+    splits = load_all(study)
+    record = StudyRecord(
         study=study,
         precision=engine.precision,
-        fingerprints=tuple(splits.fingerprint for splits in loaded),
-        num_classes=tuple(splits.facts.num_classes for splits in loaded),
+        fingerprints=tuple(data.fingerprint for data in splits),
+        num_classes=tuple(data.info.num_classes for data in splits),
         command=command,
         experiment=experiment,
+        watch_test=options.watch_test,
     )
-    if differs := begun_otherwise(written, runs):
-        text = f"this run was begun otherwise ({differs}): these are other models, and those of then stay as they are"
-        if machine.strict:
-            raise ValueError(f"{text}; strict refuses to begin them")
-        yield Event(seed=study.seeds[0], phase="warning", text=text)
-    write_study(written, runs)
+    unfinished = [seed for seed in study.seeds if not _finished(record, seed, runs)]
+    if unfinished:
+        for lineage, data in zip(study.lineages, splits, strict=True):
+            dry_run(networks_of(lineage, unfinished[0], data, runs, engine))
+    storage.make_folder(runs)
+    if changes := changes_since(record, runs):
+        message = f"settings changed since this run was started ({changes}): new models will be trained"
+        if options.strict:
+            raise ValueError(f"{message}, and strict refuses that")
+        yield Warned(seed=study.seeds[0], message=f"{message}; the existing ones are kept")
+    write_study(record, runs)
     failures: list[Failure] = []
     write_failures(study.name, failures, runs)
-    for event in _run_all(written, loaded, runs, machine, engine, should_stop):
-        if event.phase == "failed":
-            failures.append(Failure(seed=event.seed, arm=event.lineage, text=event.text))
+    for event in _run_seeds(study, unfinished, splits, runs, execution, engine, options, should_stop):
+        if isinstance(event, Failed):
+            failures.append(Failure(seed=event.seed, arm=event.arm, message=event.message))
             try:
-                if study.name in studies(runs):  # a folder that is gone is not made anew
+                if study.name in studies(runs):  # a folder that was deleted is not made again
                     write_failures(study.name, failures, runs)
             except OSError as error:  # the others still run
-                yield Event(seed=event.seed, phase="warning", text=f"why it failed is not kept: {error}")
+                yield Warned(seed=event.seed, message=f"why it failed could not be stored: {error}")
         yield event
 
 
-def _run_all(
-    written: StudyRecord,
-    loaded: list[Splits],
+def _run_seeds(
+    study: Study,
+    unfinished: list[int],
+    splits: list[Splits],
     runs: Path,
-    machine: Execution,
+    execution: Execution,
     engine: Engine,
+    options: TrainOptions,
     should_stop: Callable[[], bool],
 ) -> Iterator[Event]:
-    study = written.study
-    waiting = [seed for seed in study.seeds if not _all_finished(written, seed, runs)]
-    aside = waiting if machine.processes > 1 and len(waiting) > 1 else []
+    in_processes = unfinished if execution.processes > 1 and len(unfinished) > 1 else []
     for seed in study.seeds:
-        if seed in aside:
-            continue
-        yield from run_seed(study, seed, loaded, runs, engine, machine, should_stop)
-    if aside:
-        del loaded
-        yield from run_processes(study, aside, runs, machine, should_stop)
+        if seed not in in_processes:
+            yield from run_seed(study, seed, splits, runs, engine, options, should_stop)
+    if in_processes:
+        del splits  # each process reads the images itself: no copy stays here
+        decode_cache.clear()
+        yield from run_processes(study, in_processes, runs, execution, options, should_stop)
 
 
-def _all_finished(written: StudyRecord, seed: int, runs: Path) -> bool:
+def _finished(record: StudyRecord, seed: int, runs: Path) -> bool:
     return all(
         model.finished
-        for lineage, fingerprint in zip(written.study.lineages, written.fingerprints, strict=True)
-        for model in models_of(lineage, seed, fingerprint, written.precision, runs)
+        for lineage, fingerprint in zip(record.study.lineages, record.fingerprints, strict=True)
+        for model in models_of(lineage, seed, fingerprint, record.precision, runs)
     )
