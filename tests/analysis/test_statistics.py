@@ -1,4 +1,4 @@
-"""The statistics against scipy and hand-computed values, and what must hold for any numbers."""
+"""The statistics against scipy and hand-computed values, and properties that hold for all values."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ shares = st.floats(0.0, 1.0).map(lambda share: round(share, 4))
 pairs = st.lists(st.tuples(shares, shares), min_size=2, max_size=9)
 
 
-def split(drawn: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [a for a, _ in drawn], [b for _, b in drawn]
+def split(value_pairs: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [a for a, _ in value_pairs], [b for _, b in value_pairs]
 
 
 def test_a_summary_by_hand() -> None:
-    found = summary([2.0, 4.0, 9.0])
-    assert (found.n, found.mean) == (3, 5.0)
-    assert found.deviation == pytest.approx(math.sqrt(13.0))
+    result = summary([2.0, 4.0, 9.0])
+    assert (result.n, result.mean) == (3, 5.0)
+    assert result.deviation == pytest.approx(math.sqrt(13.0))
     half = 4.302652729911275 * math.sqrt(13.0 / 3.0)  # t at 0.975 with 2 degrees of freedom
-    assert (found.low, found.high) == (pytest.approx(5.0 - half), pytest.approx(5.0 + half))
+    assert (result.low, result.high) == (pytest.approx(5.0 - half), pytest.approx(5.0 + half))
 
 
 def test_a_summary_against_scipy() -> None:
     low, high = stats.t.interval(0.9, len(ARM) - 1, loc=sum(ARM) / len(ARM), scale=stats.sem(ARM))
-    found = summary(ARM, confidence=0.9)
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    result = summary(ARM, confidence=0.9)
+    assert (result.low, result.high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_a_paired_t_test_against_scipy() -> None:
-    theirs = stats.ttest_rel(ARM, REFERENCE)
-    interval = theirs.confidence_interval(0.95)
-    found = paired(ARM, REFERENCE)
-    assert found.p == pytest.approx(theirs.pvalue, rel=1e-12)
-    assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
-    assert found.mean == pytest.approx(0.446)
+    expected = stats.ttest_rel(ARM, REFERENCE)
+    interval = expected.confidence_interval(0.95)
+    result = paired(ARM, REFERENCE)
+    assert result.p == pytest.approx(expected.pvalue, rel=1e-12)
+    assert (result.low, result.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+    assert result.mean == pytest.approx(0.446)
 
 
 def test_the_other_tests_against_scipy() -> None:
@@ -56,7 +56,7 @@ def test_the_other_tests_against_scipy() -> None:
 
 
 def test_flips_by_hand() -> None:
-    # Of the 8 signs of (1, 2, -1), the sums are ±2, ±4, 0, 0, ±2 ...: 6 are at least 2 away from 0.
+    # The 8 choices of signs for (1, 2, -1) give the sums ±2, ±4, 0, 0, ±2 ...: 6 are at least 2 away from 0.
     differences = [1.0, 2.0, -1.0]
     sums = [
         abs(sum(s * d for s, d in zip(signs, differences, strict=True)))
@@ -73,7 +73,7 @@ def test_one_seed_has_no_interval() -> None:
 
 
 @pytest.mark.parametrize("test", ["t", "wilcoxon", "permutation"])
-def test_equal_differences_are_no_certainty(test: str) -> None:
+def test_equal_differences_are_not_certainty(test: str) -> None:
     """Accuracies are multiples of 1/N: two seeds may differ by the same number of images, up to rounding."""
     same = paired([0.9694, 0.9722], [0.9666, 0.9694], test=test)
     assert (same.low, same.high, same.p) == (None, None, 0.5)
@@ -90,10 +90,10 @@ def test_holm_by_hand() -> None:
 def test_mcnemar_by_hand_and_against_scipy() -> None:
     first = [True] * 10 + [True] * 9 + [False] * 2 + [False] * 4
     second = [True] * 10 + [False] * 9 + [True] * 2 + [False] * 4
-    found = mcnemar(first, second)
-    assert (found.both, found.only_first, found.only_second, found.neither) == (10, 9, 2, 4)
-    assert found.p == pytest.approx(2 * (1 + 11 + 55) / 2**11)
-    assert found.p == pytest.approx(stats.binomtest(9, 11).pvalue)
+    result = mcnemar(first, second)
+    assert (result.both, result.only_first, result.only_second, result.neither) == (10, 9, 2, 4)
+    assert result.p == pytest.approx(2 * (1 + 11 + 55) / 2**11)
+    assert result.p == pytest.approx(stats.binomtest(9, 11).pvalue)
     assert mcnemar([True, False], [True, False]).p == 1.0
 
 
@@ -108,16 +108,16 @@ def test_mcnemar_by_hand_and_against_scipy() -> None:
         (lambda: mcnemar([True], [True, False]), "1 and 2"),
     ],
 )
-def test_mistakes_are_named(call: object, message: str) -> None:
+def test_invalid_arguments(call: object, message: str) -> None:
     assert callable(call)
     with pytest.raises(ValueError, match=message):
         call()
 
 
 @given(pairs, st.floats(-5.0, 5.0))
-def test_a_shift_of_both_arms_changes_nothing(drawn: list[tuple[float, float]], shift: float) -> None:
-    values, reference = split(drawn)
-    differences = [round(a - b, 6) for a, b in drawn]
+def test_a_shift_of_both_arms_changes_nothing(value_pairs: list[tuple[float, float]], shift: float) -> None:
+    values, reference = split(value_pairs)
+    differences = [round(a - b, 6) for a, b in value_pairs]
     assume(len(set(differences)) > 1)
     before = paired(values, reference)
     after = paired([v + shift for v in values], [v + shift for v in reference])
@@ -127,28 +127,28 @@ def test_a_shift_of_both_arms_changes_nothing(drawn: list[tuple[float, float]], 
 
 
 @pytest.mark.parametrize("test", ["t", "permutation"])
-@given(drawn=pairs)
-def test_swapping_the_arms_turns_the_sign(test: str, drawn: list[tuple[float, float]]) -> None:
-    values, reference = split(drawn)
-    one, other = paired(values, reference, test=test), paired(reference, values, test=test)
-    assert one.mean == pytest.approx(-other.mean)
-    assert one.p == pytest.approx(other.p)
-    if one.low is not None and other.high is not None:
-        assert one.low == pytest.approx(-other.high)
-    assert one.p is not None
-    assert 0.0 <= one.p <= 1.0
+@given(value_pairs=pairs)
+def test_swapping_the_arms_flips_the_sign(test: str, value_pairs: list[tuple[float, float]]) -> None:
+    values, reference = split(value_pairs)
+    forward, backward = paired(values, reference, test=test), paired(reference, values, test=test)
+    assert forward.mean == pytest.approx(-backward.mean)
+    assert forward.p == pytest.approx(backward.p)
+    if forward.low is not None and backward.high is not None:
+        assert forward.low == pytest.approx(-backward.high)
+    assert forward.p is not None
+    assert 0.0 <= forward.p <= 1.0
 
 
 @given(pairs)
-def test_the_interval_excludes_zero_just_where_p_is_below_the_level(drawn: list[tuple[float, float]]) -> None:
-    found = paired(*split(drawn))
-    assume(found.low is not None and found.high is not None and found.p is not None)
-    assume(abs(found.p - 0.05) > 1e-9)
-    assert (found.low > 0.0 or found.high < 0.0) == (found.p < 0.05)
+def test_the_interval_excludes_zero_iff_p_is_below_the_level(value_pairs: list[tuple[float, float]]) -> None:
+    result = paired(*split(value_pairs))
+    assume(result.low is not None and result.high is not None and result.p is not None)
+    assume(abs(result.p - 0.05) > 1e-9)
+    assert (result.low > 0.0 or result.high < 0.0) == (result.p < 0.05)
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12))
-def test_holm_raises_keeps_the_order_and_stays_a_probability(p_values: list[float]) -> None:
+def test_holm_never_lowers_keeps_the_order_and_stays_a_probability(p_values: list[float]) -> None:
     corrected = holm(p_values)
     assert all(raw <= new <= 1.0 for raw, new in zip(p_values, corrected, strict=True))
     ordered = [new for _, new in sorted(zip(p_values, corrected, strict=True))]
@@ -158,10 +158,10 @@ def test_holm_raises_keeps_the_order_and_stays_a_probability(p_values: list[floa
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))
-def test_mcnemar_is_symmetric(drawn: list[tuple[bool, bool]]) -> None:
-    first, second = [a for a, _ in drawn], [b for _, b in drawn]
-    one, other = mcnemar(first, second), mcnemar(second, first)
-    assert one.p == other.p
-    assert (one.only_first, one.only_second) == (other.only_second, other.only_first)
-    assert one.both + one.only_first + one.only_second + one.neither == len(drawn)
-    assert 0.0 <= one.p <= 1.0
+def test_mcnemar_is_symmetric(value_pairs: list[tuple[bool, bool]]) -> None:
+    first, second = [a for a, _ in value_pairs], [b for _, b in value_pairs]
+    forward, backward = mcnemar(first, second), mcnemar(second, first)
+    assert forward.p == backward.p
+    assert (forward.only_first, forward.only_second) == (backward.only_second, backward.only_first)
+    assert forward.both + forward.only_first + forward.only_second + forward.neither == len(value_pairs)
+    assert 0.0 <= forward.p <= 1.0

@@ -18,7 +18,7 @@ def drawn(seed: int) -> torch.Tensor:
 
 
 def test_golden() -> None:
-    assert agreement(TEACHER, STUDENT) == pytest.approx(1 / 3)  # they say 0, 2, 1 and 1, 2, 3
+    assert agreement(TEACHER, STUDENT) == pytest.approx(1 / 3)  # they predict 0, 2, 1 and 1, 2, 3
     assert divergence(TEACHER, STUDENT) == pytest.approx(0.375635, abs=5e-7)
     by_row = [np.corrcoef(one, other)[0, 1] for one, other in zip(TEACHER.numpy(), STUDENT.numpy(), strict=True)]
     assert logit_correlation(TEACHER, STUDENT) == pytest.approx(np.mean(by_row), abs=1e-12)

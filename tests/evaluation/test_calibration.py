@@ -1,4 +1,4 @@
-"""Reliability and temperature scaling: by hand, against scipy, and what fitting may never do."""
+"""Reliability and temperature scaling: by hand, against scipy, and what fitting must never do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tutelage.evaluation.calibration import FOLDS, cross_fit, fit_temperature, r
 
 
 def drawn(seed: int, count: int = 60, classes: int = 5, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits that know something of their labels."""
+    """Logits that are better than chance."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, classes, (count,), generator=generator)
     logits = torch.randn(count, classes, generator=generator, dtype=torch.float64)
@@ -26,21 +26,21 @@ def drawn(seed: int, count: int = 60, classes: int = 5, scale: float = 3.0) -> t
 
 def test_reliability_by_hand() -> None:
     logits = torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], dtype=torch.float64).log()
-    found = reliability(logits, torch.tensor([0, 0, 0, 1]), bins=4)  # 0.5 lies in (0.25, 0.5]
-    assert found.images.tolist() == [0, 1, 1, 2]
-    np.testing.assert_allclose(found.confidence, [np.nan, 0.5, 0.7, 0.85], atol=1e-12)
-    np.testing.assert_allclose(found.accuracy, [np.nan, 1.0, 0.0, 0.5], atol=1e-12)
+    diagram = reliability(logits, torch.tensor([0, 0, 0, 1]), bins=4)  # 0.5 lies in (0.25, 0.5]
+    assert diagram.images.tolist() == [0, 1, 1, 2]
+    np.testing.assert_allclose(diagram.confidence, [np.nan, 0.5, 0.7, 0.85], atol=1e-12)
+    np.testing.assert_allclose(diagram.accuracy, [np.nan, 1.0, 0.0, 0.5], atol=1e-12)
 
 
 @given(seed=st.integers(0, 10**6), bins=st.integers(1, 20))
 def test_the_calibration_error_is_that_of_the_diagram(seed: int, bins: int) -> None:
     logits, labels = drawn(seed)
-    found = reliability(logits, labels, bins)
-    share = found.images.double() / len(labels)
-    assert found.images.sum() == len(labels)
-    gaps = (share * (found.accuracy - found.confidence).abs()).nan_to_num()
+    diagram = reliability(logits, labels, bins)
+    share = diagram.images.double() / len(labels)
+    assert diagram.images.sum() == len(labels)
+    gaps = (share * (diagram.accuracy - diagram.confidence).abs()).nan_to_num()
     assert gaps.sum().item() == pytest.approx(ece(logits, labels, bins), abs=1e-12)
-    assert (share * found.accuracy).nan_to_num().sum().item() == pytest.approx(accuracy(logits, labels))
+    assert (share * diagram.accuracy).nan_to_num().sum().item() == pytest.approx(accuracy(logits, labels))
 
 
 def test_temperatures_by_hand() -> None:
@@ -62,12 +62,14 @@ def test_against_scipy() -> None:
 @given(seed=st.integers(0, 10**6), scale=st.floats(1e-3, 1e3))
 def test_fitting_never_raises_the_nll(seed: int, scale: float) -> None:
     logits, labels = drawn(seed, scale=scale)
-    found = fit_temperature(logits, labels)
-    assert found is not None
-    at = {factor: nll(logits / (factor * found), labels) for factor in (0.99, 1.0, 1.01)}
+    temperature = fit_temperature(logits, labels)
+    assert temperature is not None
+    at = {factor: nll(logits / (factor * temperature), labels) for factor in (0.99, 1.0, 1.01)}
     assert at[1.0] <= nll(logits, labels) * (1 + 1e-12)
     assert at[1.0] <= min(at.values()) + 1e-12
-    assert fit_temperature(logits / found, labels) == pytest.approx(1.0, rel=1e-8)  # there is nothing left to fit
+    assert fit_temperature(logits / temperature, labels) == pytest.approx(
+        1.0, rel=1e-8
+    )  # nothing remains to be fitted
 
 
 @given(seed=st.integers(0, 10**6))
@@ -88,7 +90,7 @@ def test_where_no_temperature_is_best() -> None:
 
 
 @given(seed=st.integers(0, 10**6), row=st.integers(0, 59))
-def test_no_sample_is_scaled_by_what_saw_its_label(seed: int, row: int) -> None:
+def test_no_sample_is_scaled_by_a_temperature_fitted_on_its_label(seed: int, row: int) -> None:
     logits, labels = drawn(seed)
     before = cross_fit(logits, labels)
     assume(before is not None)
@@ -104,9 +106,9 @@ def test_no_sample_is_scaled_by_what_saw_its_label(seed: int, row: int) -> None:
     assert not (after[others] == before[others]).any()  # all other folds were fitted with it
 
 
-def test_a_fold_for_each_of_very_few() -> None:
+def test_with_few_samples_each_is_a_fold() -> None:
     logits, labels = torch.tensor([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]), torch.tensor([1, 0, 1])
-    assert cross_fit(logits, labels) is None  # one and the same label is never spread
+    assert cross_fit(logits, labels) is None  # the labels of a fold are all the same
     logits, labels = drawn(3, count=7)
-    found = cross_fit(logits, labels)
-    assert found is None or found.shape == (7,)
+    temperatures = cross_fit(logits, labels)
+    assert temperatures is None or temperatures.shape == (7,)

@@ -32,7 +32,7 @@ def images(count: int = 6, channels: int = 3, size: int = 8) -> Tensor:
 
 
 def trained(name: str) -> nn.Module:
-    """A network whose batch normalization has seen something, so that eval mode is not training mode."""
+    """A network with batch statistics of its own, so that eval mode differs from training mode."""
     network = build(name, 4, 3, seed=2)
     generator = torch.Generator().manual_seed(3)
     for module in network.modules():
@@ -74,19 +74,21 @@ def vgg8_by_hand(x: Tensor, w: Weights) -> Tensor:
 
 
 @pytest.mark.parametrize(("name", "by_hand"), [("resnet8", resnet8_by_hand), ("vgg8", vgg8_by_hand)])
-def test_they_are_those_of_a_forward_written_by_hand(name: str, by_hand: Callable[[Tensor, Weights], Tensor]) -> None:
+def test_features_are_those_of_a_forward_pass_written_by_hand(
+    name: str, by_hand: Callable[[Tensor, Weights], Tensor]
+) -> None:
     network = trained(name)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     layer = last_linear(network, SHAPE)
     assert layer == "classifier"
     pixels = images()
-    network.train()  # whoever left it so: features are those of eval mode
-    found = features(network, pixels, NORMALIZATION, engine(), shape=SHAPE, layer=f"{layer}:input", batch_size=4)
+    network.train()  # features are those of eval mode all the same
+    computed = features(network, pixels, NORMALIZATION, engine(), shape=SHAPE, layer=f"{layer}:input", batch_size=4)
     x = pixels.double() / 255
     x = (x - torch.tensor(NORMALIZATION.mean)[:, None, None]) / torch.tensor(NORMALIZATION.std)[:, None, None]
     expected = by_hand(x, {key: value.double() for key, value in before.items()})
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+    assert computed.dtype == torch.float32
+    torch.testing.assert_close(computed.double(), expected, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
@@ -105,21 +107,20 @@ def compiled_in_place(network: nn.Module) -> nn.Module:
     ],
     ids=["compiled", "compiled in place", "parallel", "both"],
 )
-def test_what_stands_around_a_network_changes_nothing(wrap: Callable[[nn.Module], nn.Module]) -> None:
+def test_wrappers_of_a_network_change_nothing(wrap: Callable[[nn.Module], nn.Module]) -> None:
     plain, wrapped = build("resnet8", 4, 3, seed=2), wrap(build("resnet8", 4, 3, seed=2))
     layer = f"{last_linear(wrapped, SHAPE)}:input"
     assert layer == "classifier:input"
-    expected, found = (
-        features(network, images(), NORMALIZATION, engine(), shape=SHAPE, layer=layer) for network in (plain, wrapped)
-    )
-    torch.testing.assert_close(found, expected)
+    expected = features(plain, images(), NORMALIZATION, engine(), shape=SHAPE, layer=layer)
+    computed = features(wrapped, images(), NORMALIZATION, engine(), shape=SHAPE, layer=layer)
+    torch.testing.assert_close(computed, expected)
     with torch.no_grad():
         logits = plain(NORMALIZATION.apply(images()))
-    torch.testing.assert_close(plain.get_submodule("classifier")(found), logits)
+    torch.testing.assert_close(plain.get_submodule("classifier")(computed), logits)
 
 
 class TwoHeads(nn.Module):
-    """As many hidden units as classes, two heads, one of them unused, and a softmax behind."""
+    """As many hidden units as classes, and two heads; ``answer`` computes the output from the hidden units."""
 
     def __init__(self, answer: Callable[[Any, Tensor], Tensor]) -> None:
         super().__init__()
@@ -130,9 +131,9 @@ class TwoHeads(nn.Module):
         return self.answer(self, self.hidden(x.flatten(1)).relu())
 
 
-def test_the_last_linear_layer_is_told_by_what_comes_out() -> None:
-    found = last_linear(TwoHeads(lambda self, x: self.head(x).log_softmax(1)), (3, 2, 2))
-    assert found == "head"
+def test_the_last_linear_layer_is_recognized_by_its_output() -> None:
+    network = TwoHeads(lambda self, x: self.head(x).log_softmax(1))
+    assert last_linear(network, (3, 2, 2)) == "head"
     network = TwoHeads(lambda self, x: self.head(x))
     network.train()
     assert last_linear(network, (3, 2, 2)) == "head"
@@ -151,15 +152,18 @@ def twins() -> nn.Module:
     [
         (
             TwoHeads(lambda self, x: (self.head(x) + self.spare(x)) / 2),
-            "the scores of none of them.*: hidden:input, head:input, spare:input$",
+            "none of them computes the network's scores.*: hidden:input, head:input, spare:input$",
         ),
-        (TwoHeads(lambda self, x: x @ self.head.weight.T), "the scores of none of them.*: hidden:input$"),
-        (twins(), "head and spare give the same scores.*: head:input, spare:input$"),
+        (
+            TwoHeads(lambda self, x: x @ self.head.weight.T),
+            "none of them computes the network's scores.*: hidden:input$",
+        ),
+        (twins(), "head and spare compute the same scores.*: head:input, spare:input$"),
         (nn.Sequential(nn.Conv2d(3, 4, 2), nn.Flatten()), r"it has none\. Name a module with --layer.*: 0, 1$"),
     ],
     ids=["the mean of two", "weights of its own", "twins", "no linear layer"],
 )
-def test_where_it_is_not_clear_the_candidates_are_named(network: nn.Module, message: str) -> None:
+def test_an_ambiguous_last_layer_names_the_candidates(network: nn.Module, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         last_linear(network, (3, 2, 2))
 
@@ -175,7 +179,7 @@ def test_maps_and_tokens_are_averaged() -> None:
     torch.testing.assert_close(tokens, NORMALIZATION.apply(images()).flatten(2).mean(1))
 
 
-def test_modules_that_give_no_features() -> None:
+def test_modules_without_features() -> None:
     with pytest.raises(ValueError, match="unknown module 'stage4': did you mean stage"):
         of(trained("resnet8"), "stage4")
     with pytest.raises(ValueError, match=r"'0' have the shape \[1152\] for 6 images: expected \[B, D\]"):
@@ -208,10 +212,10 @@ def test_gray_and_size_are_those_of_pillow_up_to_its_rounding() -> None:
     gray = torch.from_numpy(np.array(picture.convert("L")))
     torch.testing.assert_close(converted(pixels[None], (1, 32, 32))[0, 0], gray.float(), rtol=0, atol=1.0)
     small = np.array(picture.resize((5, 8), Image.Resampling.BILINEAR))
-    found = converted(pixels[None], (3, 8, 5))[0].permute(1, 2, 0)
-    torch.testing.assert_close(found, torch.from_numpy(small).float(), rtol=0, atol=1.5)
+    resized = converted(pixels[None], (3, 8, 5))[0].permute(1, 2, 0)
+    torch.testing.assert_close(resized, torch.from_numpy(small).float(), rtol=0, atol=1.5)
 
 
 def test_other_channels_are_refused() -> None:
-    with pytest.raises(ValueError, match="images of 4 channels cannot be brought to the 3"):
+    with pytest.raises(ValueError, match="images of 4 channels cannot be converted to the 3"):
         converted(images(channels=4), SHAPE)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
-from tutelage.evaluation import accuracy, ece, energy, ensemble, measure, nll, primary_score
+from tutelage.evaluation import accuracy, at_chance, ece, energy, ensemble, measure, nll, primary_score
 
 
 def drawn(seed: int, count: int = 50, classes: int = 7, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,12 +50,12 @@ def test_a_calibrated_and_an_overconfident_network() -> None:
 
 
 @given(seed=st.integers(0, 10**6))
-def test_the_energy_is_a_falling_distribution(seed: int) -> None:
+def test_the_energy_is_a_descending_distribution(seed: int) -> None:
     logits, _ = drawn(seed)
-    found = energy(logits)
-    assert sum(found) == pytest.approx(1.0)
-    assert found == sorted(found, reverse=True)
-    assert found[0] == pytest.approx(logits.softmax(1).max(1).values.mean().item())
+    scores = energy(logits)
+    assert sum(scores) == pytest.approx(1.0)
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == pytest.approx(logits.softmax(1).max(1).values.mean().item())
 
 
 @given(seed=st.integers(0, 10**6))
@@ -80,8 +80,9 @@ def test_the_primary_score_is_that_of_the_label() -> None:
 
 def test_measure_holds_them_all() -> None:
     logits, labels = drawn(4)
-    found = measure(logits.float(), labels)
-    assert found["top1"] == accuracy(logits.float(), labels)
-    assert isinstance(found["energy"], list)
-    assert len(found["energy"]) == 7
-    assert all(isinstance(value, float) for name, value in found.items() if name != "energy")
+    measures = measure(logits.float(), labels)
+    assert measures.top1 == accuracy(logits.float(), labels)
+    assert isinstance(measures.energy, tuple)
+    assert len(measures.energy) == 7
+    assert all(isinstance(value, float) for value in (measures.top5, measures.nll, measures.ece, measures.primary))
+    assert measures.at_chance is at_chance(logits.float(), labels)

@@ -1,4 +1,4 @@
-"""Probes against sums done in another way, and what their choices may and may not depend on."""
+"""Probes against independent computations, and what their choices may and may not depend on."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_twenty_neighbours_have_one_vote_each() -> None:
     assert knn_probe(near, torch.tensor([0] * 4 + [1] * 5), near[:1], torch.tensor([1])) == 1.0  # fewer than 20
 
 
-def test_the_regularisation_is_chosen_by_images_that_no_fit_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_regularization_is_chosen_on_images_that_no_fit_saw(monkeypatch: pytest.MonkeyPatch) -> None:
     train, labels = blobs(40, 2, width=30)
     test, _ = blobs(10, 3, width=30)
     chosen = linear_probe(train, labels, test, torch.zeros(10, dtype=torch.int64))
@@ -75,17 +75,17 @@ def test_the_regularisation_is_chosen_by_images_that_no_fit_saw(monkeypatch: pyt
     assert chosen.l2 == other.l2
     assert chosen == linear_probe(train, labels, test, torch.zeros(10, dtype=torch.int64))
 
-    # Of 60 labels that mean nothing in 60 dimensions a weak fit learns all by heart: only what it did not see tells.
+    # A weakly regularized fit memorizes 60 random labels in 60 dimensions: only the images held out tell.
     noise, random = blobs(60, 4, classes=2, width=60, apart=0.0)[0], torch.arange(60) % 6 // 5
     monkeypatch.setattr(probe, "L2", (10.0, 1e-6))
     assert linear_probe(noise, random, noise, random).l2 == 10.0
-    # And where a strong fit can only say the larger class, a weak one is better.
+    # Where a strongly regularized fit can only predict the larger class, a weak one is better.
     clear = torch.nn.functional.one_hot(random).float()
     monkeypatch.setattr(probe, "L2", (1e6, 1e-3))
     assert linear_probe(clear, random, clear, random) == (1.0, 1e-3, True)
 
 
-def test_a_fit_that_stops_early_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_that_stops_early_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     train, labels = blobs(60, 0)
     assert linear_probe(train, labels, train, labels).converged
     monkeypatch.setattr(probe, "ITERATIONS", 1)
@@ -94,11 +94,11 @@ def test_a_fit_that_stops_early_says_so(monkeypatch: pytest.MonkeyPatch) -> None
 
 @settings(max_examples=5)
 @given(st.lists(st.floats(0.01, 100.0), min_size=4, max_size=4), st.floats(-50.0, 50.0))
-def test_scales_do_not_count(scales: list[float], shift: float) -> None:
+def test_scales_do_not_matter(scales: list[float], shift: float) -> None:
     (train, labels), (test, truth) = blobs(60, 5), blobs(60, 6)
     moved = [part.double() * torch.tensor(scales, dtype=torch.float64) + shift for part in (train, test)]
     plain, other = linear_probe(train, labels, test, truth), linear_probe(moved[0], labels, moved[1], truth)
-    assert plain.accuracy == pytest.approx(other.accuracy, abs=1.01 / 60)  # the image on a border
+    assert plain.accuracy == pytest.approx(other.accuracy, abs=1.01 / 60)  # one image may lie on a border
     lengths = 1.0 + torch.arange(60)[:, None]
     assert knn_probe(train, labels, test, truth) == knn_probe(train * lengths, labels, test * lengths, truth)
 
@@ -106,20 +106,20 @@ def test_scales_do_not_count(scales: list[float], shift: float) -> None:
 def test_a_constant_feature_and_a_class_of_one_image_do_no_harm() -> None:
     train, labels = blobs(31, 7)
     train[:, 3], labels[30] = 5.0, 9
-    found = linear_probe(train, labels, train, labels)
-    assert found.l2 in L2
-    assert 0.5 < found.accuracy <= 1.0
+    result = linear_probe(train, labels, train, labels)
+    assert result.l2 in L2
+    assert 0.5 < result.accuracy <= 1.0
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0] * 10, "two classes or more, not of 1"),
+        ([0] * 10, "at least two classes, not of 1"),
         ([0, 1, 0, 1], "4 training images of 2 classes are too few"),
         ([0, 1, 2, 3, 4], "5 training images of 5 classes are too few"),
     ],
 )
 def test_too_few_images(labels: list[int], message: str) -> None:
-    features, found = torch.zeros(len(labels), 2), torch.tensor(labels)
+    features, classes = torch.zeros(len(labels), 2), torch.tensor(labels)
     with pytest.raises(ValueError, match=message):
-        linear_probe(features, found, features, found)
+        linear_probe(features, classes, features, classes)

@@ -15,7 +15,7 @@ from tutelage.evaluation import accuracy
 from tutelage.evaluation.scores import second_choices
 from tutelage.evaluation.semantics import centre_distances, coarse_accuracy, superclass_share, superclasses_of
 
-FAMILIES = torch.tensor([0, 0, 1, 1, 1, 2])
+SUPERCLASSES = torch.tensor([0, 0, 1, 1, 1, 2])
 
 
 def drawn(seed: int, count: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,10 +28,10 @@ def test_distances_by_hand() -> None:
     # centres (0, 0), (6, 0) | (0, 8), (6, 8), (3, 8) | (3, 4): two samples of class 0 lie at (-1, 0) and (1, 0)
     outputs = torch.tensor([[-1, 0], [1, 0], [6, 0], [0, 8], [6, 8], [3, 8], [3, 4]], dtype=torch.float64)
     labels = torch.tensor([0, 0, 1, 2, 3, 4, 5])
-    dist_c, dist_s = centre_distances(outputs, labels, FAMILIES)
+    dist_c, dist_s = centre_distances(outputs, labels, SUPERCLASSES)
     assert dist_c == pytest.approx(
         (6 + 6 + 3 + 3) / 4, abs=1e-12
-    )  # one pair of the first family, three of the second
+    )  # one pair in the first superclass, three in the second
     assert dist_s == pytest.approx((8 + 4 + 4) / 3, abs=1e-12)  # between (3, 0), (3, 8) and (3, 4)
 
 
@@ -40,15 +40,15 @@ def test_distances_by_their_definition(seed: int) -> None:
     logits, labels = drawn(seed, count=25)  # some classes may have no sample
     probs = logits.softmax(1)
     centre = {c: probs[labels == c].mean(0).tolist() for c in range(6) if (labels == c).any()}
-    family = {s: [c for c in centre if FAMILIES[c] == s] for s in range(3)}
+    members = {s: [c for c in centre if SUPERCLASSES[c] == s] for s in range(3)}
     above = [
         [statistics.fmean(values) for values in zip(*(centre[c] for c in own), strict=True)]
-        for own in family.values()
+        for own in members.values()
         if own
     ]
-    near = [math.dist(centre[a], centre[b]) for own in family.values() for a, b in itertools.combinations(own, 2)]
+    near = [math.dist(centre[a], centre[b]) for own in members.values() for a, b in itertools.combinations(own, 2)]
     far = [math.dist(a, b) for a, b in itertools.combinations(above, 2)]
-    dist_c, dist_s = centre_distances(probs, labels, FAMILIES)
+    dist_c, dist_s = centre_distances(probs, labels, SUPERCLASSES)
     assert dist_c == pytest.approx(statistics.fmean(near), abs=1e-12)
     assert dist_s == pytest.approx(statistics.fmean(far), abs=1e-12)
     assert 0.0 <= dist_c <= math.sqrt(2)
@@ -62,22 +62,27 @@ def test_distances_without_pairs() -> None:
 
 
 @given(seed=st.integers(0, 10**6))
-def test_the_order_of_samples_and_the_names_of_families_do_not_matter(seed: int) -> None:
+def test_the_order_of_samples_and_the_names_of_superclasses_do_not_matter(seed: int) -> None:
     logits, labels = drawn(seed)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    renamed = torch.tensor([7, 3, 5])[FAMILIES]
-    one, other = centre_distances(logits, labels, FAMILIES), centre_distances(logits[order], labels[order], renamed)
+    renamed = torch.tensor([7, 3, 5])[SUPERCLASSES]
+    one, other = (
+        centre_distances(logits, labels, SUPERCLASSES),
+        centre_distances(logits[order], labels[order], renamed),
+    )
     assert one == pytest.approx(other, abs=1e-12)
-    assert coarse_accuracy(logits, labels, FAMILIES) == coarse_accuracy(logits[order], labels[order], renamed)
+    assert coarse_accuracy(logits, labels, SUPERCLASSES) == coarse_accuracy(logits[order], labels[order], renamed)
 
 
 @given(seed=st.integers(0, 10**6))
 def test_coarse_accuracy_lies_between_accuracy_and_1(seed: int) -> None:
     logits, labels = drawn(seed)
-    found = coarse_accuracy(logits, labels, FAMILIES)
-    by_hand = [int(FAMILIES[row.argmax()] == FAMILIES[label]) for row, label in zip(logits, labels, strict=True)]
-    assert found == pytest.approx(statistics.fmean(by_hand))
-    assert accuracy(logits, labels) <= found <= 1.0
+    share = coarse_accuracy(logits, labels, SUPERCLASSES)
+    by_hand = [
+        int(SUPERCLASSES[row.argmax()] == SUPERCLASSES[label]) for row, label in zip(logits, labels, strict=True)
+    ]
+    assert share == pytest.approx(statistics.fmean(by_hand))
+    assert accuracy(logits, labels) <= share <= 1.0
     assert coarse_accuracy(logits, labels, torch.arange(6)) == accuracy(logits, labels)
     assert coarse_accuracy(logits, labels, torch.zeros(6, dtype=torch.int64)) == 1.0
 
@@ -89,10 +94,10 @@ def test_the_share_within_superclasses(seed: int) -> None:
     within = away = chance = 0.0
     for c, j in itertools.permutations(range(6), 2):
         images = int(counts[c, j])
-        within += images * (FAMILIES[c] == FAMILIES[j]).item()
+        within += images * (SUPERCLASSES[c] == SUPERCLASSES[j]).item()
         away += images
-        chance += images * (int((FAMILIES[c] == FAMILIES).sum()) - 1) / 5
-    assert superclass_share(counts, FAMILIES) == pytest.approx((within / away, chance / away))
+        chance += images * (int((SUPERCLASSES[c] == SUPERCLASSES).sum()) - 1) / 5
+    assert superclass_share(counts, SUPERCLASSES) == pytest.approx((within / away, chance / away))
     assert counts.diag().sum() == len(labels) - away  # and was not changed
 
 

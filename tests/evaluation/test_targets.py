@@ -1,4 +1,4 @@
-"""What becomes of a teacher's targets: the worked example of "Preparing Lessons", and what must always hold."""
+"""How objectives change a teacher's targets: the worked example of "Preparing Lessons", and properties."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.functional.inputs import LABELS, STUDENT, TEACHER
 
-from tutelage.evaluation.targets import by_class, mass_moved, taught, wrong_targets
+from tutelage.evaluation.targets import class_means, mass_moved, term_targets, wrong_targets
 from tutelage.methods.born_again import permuted_dark_knowledge
 from tutelage.methods.decoupled import decoupled
 from tutelage.methods.hinton import distillation, labels_only
@@ -23,8 +23,8 @@ def drawn(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def moved(objective: Objective) -> list[float]:
-    (found,) = taught(objective, STUDENT, TEACHER, LABELS, batch_size=3)
-    return list(found.moved.tolist())
+    (targets,) = term_targets(objective, STUDENT, TEACHER, LABELS, batch_size=3)
+    return list(targets.moved.tolist())
 
 
 def test_knowledge_adjustment_by_hand() -> None:
@@ -39,26 +39,26 @@ def test_knowledge_adjustment_by_hand() -> None:
 def test_temperatures_by_hand() -> None:
     for objective, expected in (
         (dynamic_temperature(), [4.176151, 4.451202, 3.372647]),
-        (dynamic_temperature(weights="cwsm", bias=1.0), [4.001890, 3.755527, 4.242583]),
+        (dynamic_temperature(temperature_rule="cwsm", bias=1.0), [4.001890, 3.755527, 4.242583]),
         (adjusted_dynamic_temperature(), [4.176151, 4.451202, 3.372647]),
     ):
-        (found,) = taught(objective, STUDENT, TEACHER, LABELS, batch_size=3, seed=4, epoch=2)
-        assert found.temperature is not None
-        assert found.temperature.tolist() == pytest.approx(expected, abs=5e-7)
-        assert found.floor == 1.0
-    (found,) = taught(distillation(), STUDENT, TEACHER, LABELS, batch_size=3)
-    assert found.temperature is None
+        (targets,) = term_targets(objective, STUDENT, TEACHER, LABELS, batch_size=3, seed=4, epoch=2)
+        assert targets.temperature is not None
+        assert targets.temperature.tolist() == pytest.approx(expected, abs=5e-7)
+        assert targets.floor == 1.0
+    (targets,) = term_targets(distillation(), STUDENT, TEACHER, LABELS, batch_size=3)
+    assert targets.temperature is None
 
 
 def test_a_temperature_is_relative_to_its_batch() -> None:
-    (alone,) = taught(dynamic_temperature(), STUDENT, TEACHER, LABELS, batch_size=1)
+    (alone,) = term_targets(dynamic_temperature(), STUDENT, TEACHER, LABELS, batch_size=1)
     assert alone.temperature is not None
     assert alone.temperature.tolist() == pytest.approx([4.0] * 3)
 
 
-def test_which_terms_are_looked_at() -> None:
+def test_which_terms_have_targets() -> None:
     def names(objective: Objective) -> list[str]:
-        return [found.term for found in taught(objective, STUDENT, TEACHER, LABELS, batch_size=2)]
+        return [targets.term for targets in term_targets(objective, STUDENT, TEACHER, LABELS, batch_size=2)]
 
     assert names(labels_only()) == []
     assert names(decoupled()) == []
@@ -74,9 +74,9 @@ def test_adjustment_changes_the_wrong_targets_and_only_those(seed: int, batch_si
     assert wrong.double().mean() == 1.0 - (teacher.argmax(1) == labels).double().mean()
     for adjustment in ("shift", "smooth"):
         objective = knowledge_adjustment(adjustment=adjustment)
-        (found,) = taught(objective, student, teacher, labels, batch_size=batch_size, seed=seed)
-        assert torch.equal(found.moved > 1e-9, wrong)
-        assert found.moved.max() <= 1.0
+        (targets,) = term_targets(objective, student, teacher, labels, batch_size=batch_size, seed=seed)
+        assert torch.equal(targets.moved > 1e-9, wrong)
+        assert targets.moved.max() <= 1.0
 
 
 @given(seed=st.integers(0, 10**6))
@@ -90,6 +90,6 @@ def test_mass_moved_is_a_distance(seed: int) -> None:
 
 
 def test_classes_without_samples_have_no_mean() -> None:
-    found = by_class(torch.tensor([1.0, 3.0]), torch.tensor([2, 2]), 3)
-    assert found[2] == 2.0
-    assert found[:2].isnan().all()
+    means = class_means(torch.tensor([1.0, 3.0]), torch.tensor([2, 2]), 3)
+    assert means[2] == 2.0
+    assert means[:2].isnan().all()

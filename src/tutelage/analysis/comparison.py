@@ -1,51 +1,74 @@
-"""The arms of a study against one of them: the same seeds side by side, with intervals and corrected p-values."""
+"""Compare the arms of a study with one of them: paired by seed, with intervals and corrected p-values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from tutelage.analysis.results import Measures, Results, Row
-from tutelage.analysis.statistics import McNemar, Paired, PairedTest, Summary, holm, mcnemar, paired, summary
+from tutelage.analysis.results import GenerationResult, Results
+from tutelage.analysis.statistics import McNemar, Paired, PairedTest, Summary, holm, mcnemar, paired
+from tutelage.analysis.summaries import measure_summary
 from tutelage.artifacts.model import Model
 from tutelage.errors import unknown
+from tutelage.evaluation import Measures
 
 LEVEL = 0.05
-"""Below this corrected p-value a difference counts as shown."""
+"""A difference counts as shown where its corrected p-value is below this."""
+
+Verdict = Literal[
+    "reference",
+    "unfinished",
+    "other data",
+    "no common seed",
+    "same models",
+    "one seed",
+    "better",
+    "worse",
+    "not shown",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmResult:
-    """Where one arm stands: its last generation, or with ``ensemble`` all of its generations together.
+    """The result of one arm: of its last generation, or of all its generations together with ``ensemble``.
 
-    ``seeds`` are those it finished and ``models`` what the numbers come from, a tuple for each of them; ``top1`` and
-    ``difference`` (to the reference, over the seeds that both finished, which are ``common``) are shares in [0, 1];
-    ``corrected`` is Holm's p-value. ``at_chance`` are the seeds that learned nothing (``evaluation.at_chance``).
+    ``measures`` on the test set and the ``models`` they come from are those of the seeds that are finished. ``top1``,
+    ``nll`` and ``ece`` are over them. ``differences`` to the reference are in top-1 accuracy, a share in [0, 1], by
+    the seeds that both finished, and ``difference`` is over them; ``corrected`` is Holm's p-value. ``mcnemar``
+    compares the two single models where there is one seed.
     """
 
     arm: str
+    place: int
     generation: str
     ensemble: bool
-    seeds: tuple[int, ...]
-    models: tuple[tuple[Model, ...], ...]
+    measures: Mapping[int, Measures]
+    models: Mapping[int, tuple[Model, ...]]
     top1: Summary | None
     nll: Summary | None
     ece: Summary | None
-    common: tuple[int, ...] = ()
+    differences: Mapping[int, float] = field(default_factory=dict)
     difference: Paired | None = None
     corrected: float | None = None
-    verdict: str = ""
-    at_chance: tuple[int, ...] = ()
+    mcnemar: McNemar | None = None
+    verdict: Verdict = "unfinished"
+
+    @property
+    def at_chance(self) -> tuple[int, ...]:
+        """The seeds whose accuracy is not significantly above guessing."""
+        return tuple(seed for seed, measures in self.measures.items() if measures.at_chance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The arms of a study, each with its standing."""
+    """The arms of a study compared with one of them, the ``reference``."""
 
     results: Results
     reference: str
     confidence: float
     test: PairedTest
-    standings: tuple[ArmResult, ...]
+    arms: tuple[ArmResult, ...]
 
 
 def compare(
@@ -53,32 +76,31 @@ def compare(
 ) -> Comparison:
     """Compare the last generation of each arm with that of the reference, by accuracy on the test set.
 
-    A chain of equal networks gets a second line for the ensemble of all its generations, which costs as many times
-    more to use. Holm's correction is over the arms that were tested, and over the ensembles apart.
+    A chain of equal networks is compared a second time as the ensemble of all its generations, which costs as many
+    times more to use. Holm's correction is over the arms that were tested; the ensembles are corrected on their own.
 
     Errors: ``ValueError`` for a reference that is no arm, and those of :func:`paired`.
     """
-    last = {row.lineage: row for row in results.rows}
+    arms = results.arms()
     name = reference or results.study.reference or results.study.lineages[0].name
-    if name not in last:
-        raise unknown("reference", name, last)
-    standings: list[ArmResult] = []
-    for arm in last:
-        line = tuple(row for row in results.rows if row.lineage == arm)
-        chain = len(line) > 1 and len({row.model for row in line}) == 1
-        together = [line[-1:], line] if chain else [line[-1:]]
-        standings += [_standing(results, members, last[name], confidence, test) for members in together]
+    if name not in arms:
+        raise unknown("reference", name, arms)
+    compared: list[ArmResult] = []
+    for chain in arms.values():
+        compared.append(_compare(results, chain[-1:], arms[name][-1], confidence, test))
+        if len(chain) > 1 and len({generation.network for generation in chain}) == 1:
+            compared.append(_compare(results, chain, arms[name][-1], confidence, test))
     return Comparison(
         results=results,
         reference=name,
         confidence=confidence,
         test=test,
-        standings=tuple(_judged(standing) for standing in _corrected(standings)),
+        arms=tuple(_judge(arm) for arm in _correct(compared)),
     )
 
 
 def compare_models(first: Model, second: Model) -> McNemar:
-    """McNemar's exact test on the test images of two single models, from their stored predictions.
+    """McNemar's exact test of two models on the same test images, from their stored predictions.
 
     Errors: ``ValueError`` for models that were measured on different images.
     """
@@ -86,83 +108,73 @@ def compare_models(first: Model, second: Model) -> McNemar:
     labels = ours["test_labels"]
     if not labels.equal(theirs["test_labels"]):
         raise ValueError(f"models {first.address} and {second.address} were measured on different test images")
-    right = [(found["test"].argmax(1) == labels).tolist() for found in (ours, theirs)]
+    right = [(predictions["test"].argmax(1) == labels).tolist() for predictions in (ours, theirs)]
     return mcnemar(*right)
 
 
-def of(measures: list[Measures], name: str) -> list[float]:
-    """One measure of each seed."""
-    return [value for found in measures if isinstance(value := found[name], float)]
-
-
-def _standing(
-    results: Results, members: tuple[Row, ...], reference: Row, confidence: float, test: PairedTest
+def _compare(
+    results: Results,
+    chain: tuple[GenerationResult, ...],
+    reference: GenerationResult,
+    confidence: float,
+    test: PairedTest,
 ) -> ArmResult:
-    """One arm's last generation, or several generations together; ``verdict`` is empty where the p-value decides."""
-    row, ensemble = members[-1], len(members) > 1
-    measures, seeds = (row.ensemble, row.ensemble_seeds) if ensemble else (row.test, row.seeds)
-    models = dict(zip(results.study.seeds, zip(*(member.models for member in members), strict=True), strict=True))
-    accuracy = dict(zip(seeds, of(measures, "top1"), strict=True))
-    theirs = dict(zip(reference.seeds, of(reference.test, "top1"), strict=True))
-    common = tuple(seed for seed in seeds if seed in theirs)
-    told: dict[str, Summary | None] = {
-        name: summary(of(measures, name), confidence) if measures else None for name in ("top1", "nll", "ece")
-    }
-    standing = ArmResult(
-        arm=row.lineage,
-        generation=f"ensemble of 0 to {row.place}" if ensemble else row.generation,
+    """The last of some generations, or all of them together, beside the reference; not corrected yet."""
+    last, ensemble = chain[-1], len(chain) > 1
+    measures = last.ensemble() if ensemble else last.test()
+    arm = ArmResult(
+        arm=last.arm,
+        place=last.place,
+        generation=last.name,
         ensemble=ensemble,
-        seeds=tuple(seeds),
-        models=tuple(models[seed] for seed in seeds),
-        top1=told["top1"],
-        nll=told["nll"],
-        ece=told["ece"],
-        at_chance=tuple(seed for seed in (row.ensemble_at_chance if ensemble else row.at_chance) if seed in seeds),
+        measures=measures,
+        models={seed: tuple(generation.models[seed] for generation in chain) for seed in measures},
+        top1=measure_summary(measures.values(), "top1", confidence),
+        nll=measure_summary(measures.values(), "nll", confidence),
+        ece=measure_summary(measures.values(), "ece", confidence),
     )
-    if row is reference and not ensemble:
-        return replace(standing, verdict="reference")
-    if not seeds:
-        return replace(standing, verdict="not finished")
+    if last is reference and not ensemble:
+        return replace(arm, verdict="reference")
+    if not measures:
+        return replace(arm, verdict="unfinished")
     data = {lineage.name: lineage.data.name for lineage in results.study.lineages}
-    if data[row.lineage] != data[reference.lineage]:
-        return replace(standing, verdict=f"not compared: on {data[row.lineage]}")
+    if data[last.arm] != data[reference.arm]:
+        return replace(arm, verdict="other data")
+    theirs = reference.test()
+    common = [seed for seed in measures if seed in theirs]
     if not common:
-        return replace(standing, verdict="no seed in common with the reference")
-    pupils = dict(zip(results.study.seeds, reference.models, strict=True))
-    if all(models[seed] == (pupils[seed],) for seed in common):
-        return replace(standing, verdict="the reference's own models")
-    difference = paired([accuracy[seed] for seed in common], [theirs[seed] for seed in common], confidence, test)
-    standing = replace(standing, common=common, difference=difference)
-    if len(common) == 1:
-        seed = common[0]
-        by_image = "" if ensemble else _between(models[seed][0], pupils[seed])
-        return replace(standing, verdict=f"one seed: no interval{by_image}")
-    return standing
+        return replace(arm, verdict="no common seed")
+    if all(arm.models[seed] == (reference.models[seed],) for seed in common):
+        return replace(arm, verdict="same models")
+    ours, others = [measures[seed].top1 for seed in common], [theirs[seed].top1 for seed in common]
+    arm = replace(
+        arm,
+        differences={seed: measures[seed].top1 - theirs[seed].top1 for seed in common},
+        difference=paired(ours, others, confidence, test),
+        verdict="not shown",
+    )
+    if len(common) > 1:
+        return arm
+    seed = common[0]
+    between = None if ensemble else compare_models(last.models[seed], reference.models[seed])
+    return replace(arm, verdict="one seed", mcnemar=between)
 
 
-def _between(ours: Model, theirs: Model) -> str:
-    return f"; McNemar p = {compare_models(ours, theirs).p:.2g} for these two models"
-
-
-def _corrected(standings: list[ArmResult]) -> list[ArmResult]:
-    found = list(standings)
+def _correct(arms: list[ArmResult]) -> list[ArmResult]:
+    corrected = list(arms)
     for ensemble in (False, True):
-        tested = [
-            (place, standing.difference.p)
-            for place, standing in enumerate(standings)
-            if standing.ensemble is ensemble and standing.difference is not None and standing.difference.p is not None
-        ]
-        for (place, _), corrected in zip(tested, holm([p for _, p in tested]), strict=True):
-            found[place] = replace(found[place], corrected=corrected)
-    return found
+        tested = {
+            number: arm.difference.p
+            for number, arm in enumerate(arms)
+            if arm.ensemble is ensemble and arm.difference is not None and arm.difference.p is not None
+        }
+        for number, p in zip(tested, holm(list(tested.values())), strict=True):
+            corrected[number] = replace(corrected[number], corrected=p)
+    return corrected
 
 
-def _judged(standing: ArmResult) -> ArmResult:
-    if standing.verdict:
-        return standing
-    difference = standing.difference
-    assert difference is not None
-    assert standing.corrected is not None
-    if standing.corrected < LEVEL:
-        return replace(standing, verdict="better" if difference.mean > 0 else "worse")
-    return replace(standing, verdict=f"no difference shown at n = {difference.n}")
+def _judge(arm: ArmResult) -> ArmResult:
+    if arm.corrected is None or arm.corrected >= LEVEL:
+        return arm
+    assert arm.difference is not None
+    return replace(arm, verdict="better" if arm.difference.mean > 0 else "worse")

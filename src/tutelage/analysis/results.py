@@ -1,143 +1,171 @@
-"""What came out of a study: measures of every generation and ensemble over the seeds that finished."""
+"""The results of a study: what every generation and ensemble measured, by seed."""
 
 from __future__ import annotations
 
 import contextlib
-import statistics
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import Tensor
-
+from tutelage.artifacts.ensembles import ensemble_measures
 from tutelage.artifacts.model import Model
-from tutelage.evaluation import at_chance, ensemble, measure
-from tutelage.lineage import expected_scores, models_of
-from tutelage.study.spec import Failure, Study, load_failures, load_study
+from tutelage.evaluation import Measures
+from tutelage.lineage import Generation, Lineage, expected_scores, models_of
+from tutelage.study import Failure, Study, load_study
+from tutelage.study.files import load_failures
 from tutelage.user_code import data_only
-
-Measures = dict[str, float | list[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One generation of one lineage over the seeds.
+class SeedResult:
+    """What the finished model of one generation measured at one seed.
 
-    ``test`` and ``train`` hold the measures of each finished seed, in the order of ``seeds``; ``ensemble`` those of
-    generations 0 to this one together, on the test set, in the order of ``ensemble_seeds``; ``expected`` is the
-    closed form of the labelled class's score, where there is one. ``models`` has one entry for each seed asked for.
-    ``at_chance`` and ``ensemble_at_chance`` are the seeds whose accuracy on the test set is no sign of having learned
-    (``evaluation.at_chance``); they are measured like all others, and stand in every mean.
+    ``ensemble`` is what generations 0 to this one measure together on the test set; None for generation 0, and where
+    one before is not finished.
     """
 
-    lineage: str
+    model: Model
+    test: Measures
+    train: Measures
+    holdout: Measures | None = None
+    ensemble: Measures | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationResult:
+    """One generation of one arm over the seeds.
+
+    ``models`` has one entry for each seed of the study, ``seeds`` one for each that is finished. ``expected`` is the
+    closed form of the labelled class's score, where there is one. ``teachers`` are the names of its teachers.
+    """
+
+    arm: str
     place: int
-    generation: str
-    model: str
-    expected: float | None
-    models: tuple[Model, ...]
-    seeds: list[int] = field(default_factory=list)
-    test: list[Measures] = field(default_factory=list)
-    train: list[Measures] = field(default_factory=list)
-    holdout: list[Measures] = field(default_factory=list)
-    ensemble_seeds: list[int] = field(default_factory=list)
-    ensemble: list[Measures] = field(default_factory=list)
-    at_chance: list[int] = field(default_factory=list)
-    ensemble_at_chance: list[int] = field(default_factory=list)
+    generation: Generation
+    teachers: tuple[str, ...] = ()
+    expected: float | None = None
+    models: Mapping[int, Model] = field(default_factory=dict)
+    seeds: Mapping[int, SeedResult] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the generation."""
+        return self.generation.name
+
+    @property
+    def network(self) -> str:
+        """The name of its network."""
+        return self.generation.model
+
+    def test(self) -> dict[int, Measures]:
+        """The measures on the test set by seed."""
+        return {seed: result.test for seed, result in self.seeds.items()}
+
+    def train(self) -> dict[int, Measures]:
+        """The measures on the training set by seed."""
+        return {seed: result.train for seed, result in self.seeds.items()}
+
+    def holdout(self) -> dict[int, Measures]:
+        """The measures on the holdout by seed, where there is one."""
+        results = self.seeds.items()
+        return {seed: result.holdout for seed, result in results if result.holdout is not None}
+
+    def ensemble(self) -> dict[int, Measures]:
+        """The measures on the test set of generations 0 to this one together, by seed."""
+        results = self.seeds.items()
+        return {seed: result.ensemble for seed, result in results if result.ensemble is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """The rows of a study, what it was asked for with, and why some of it is missing.
+    """The generations of a study with their results, and why some of them are missing.
 
-    ``name`` is that of the run's folder: a study that was written by an older version may have another name now.
-    ``experiment`` names the experiment of a paper that the study is, or is a part of; ``precision`` is what it is
-    trained in.
+    ``name`` is that of the run's folder: a study that was stored by an older version may have another name now.
+    ``command`` is the request as it was typed, ``experiment`` names the experiment of a paper that the study is, or
+    is a part of; ``precision`` is the one it is trained in; ``watch_test`` says that the test set was measured during
+    training.
     """
 
     study: Study
-    rows: tuple[Row, ...]
+    generations: tuple[GenerationResult, ...]
     command: str = ""
     failures: tuple[Failure, ...] = ()
     experiment: str = ""
     precision: str = ""
     name: str = ""
+    watch_test: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", self.study.name)
 
-
-def spread(values: list[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation (divisor n - 1); None where there is a single value.
-
-    >>> spread([1.0, 2.0, 3.0]), spread([2.0])
-    ((2.0, 1.0), (2.0, None))
-    """
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+    def arms(self) -> dict[str, tuple[GenerationResult, ...]]:
+        """The generations of each arm, in order."""
+        names = [lineage.name for lineage in self.study.lineages]
+        return {name: tuple(one for one in self.generations if one.arm == name) for name in names}
 
 
 def load_results(name: str, runs: Path, *, trust: bool = True) -> Results:
-    """Gather what is finished of a study that was written down, without loading its data or running a network.
+    """Load what is finished of a stored study, without loading its data or running a network.
 
-    A network of the user's own is part of its models' addresses by the file that defines it. Where that is not plain
-    to see, the code is imported; without ``trust`` it is not.
+    Measures come from the models' ``evaluation.json``; logits are read only to measure an ensemble for the first
+    time. A network of the user's own is part of its models' addresses by the file that defines it. Where that cannot
+    be told without importing the code, it is imported; without ``trust`` that is refused.
 
     Errors: ``ValueError`` with the nearest names, or for code that would have to be imported; ``storage.Damaged``.
     """
-    written = load_study(name, runs)
-    study = written.study
-    with contextlib.nullcontext() if trust else data_only():
-        models = {
-            (number, seed): models_of(lineage, seed, written.fingerprints[number], written.precision, runs)
-            for number, lineage in enumerate(study.lineages)
-            for seed in study.seeds
-        }
-    found = results(study, models, written.num_classes)
-    return replace(
-        found,
-        command=written.command,
+    record = load_study(name, runs)
+    generations: list[GenerationResult] = []
+    for number, lineage in enumerate(record.study.lineages):
+        with contextlib.nullcontext() if trust else data_only():
+            models = {
+                seed: models_of(lineage, seed, record.fingerprints[number], record.precision, runs)
+                for seed in record.study.seeds
+            }
+        generations += _generations(lineage, models, record.num_classes[number])
+    return Results(
+        study=record.study,
+        generations=tuple(generations),
+        command=record.command,
         failures=load_failures(name, runs),
+        experiment=record.experiment,
+        precision=record.precision,
         name=name,
-        experiment=written.experiment,
-        precision=written.precision,
+        watch_test=record.watch_test,
     )
 
 
-def results(study: Study, models: dict[tuple[int, int], tuple[Model, ...]], num_classes: tuple[int, ...]) -> Results:
-    """Gather what is finished; ``models`` by (place of the lineage, seed), ``num_classes`` by lineage."""
-    rows = []
-    for number, lineage in enumerate(study.lineages):
-        scores = expected_scores(lineage, num_classes[number])
-        lines = {seed: models[number, seed] for seed in study.seeds}
-        kept: dict[int, list[Tensor]] = {seed: [] for seed in study.seeds}
-        for place, generation in enumerate(lineage.generations):
-            row = Row(
-                lineage=lineage.name,
-                place=place,
-                generation=generation.name,
-                model=generation.model,
-                expected=scores[place],
-                models=tuple(line[place] for line in lines.values()),
-            )
-            for seed, line in lines.items():
-                if not line[place].finished:
-                    continue
-                evaluation = line[place].evaluation()
-                row.seeds.append(seed)
-                row.test.append(evaluation["test"])
-                row.train.append(evaluation["train"])
-                if "holdout" in evaluation:
-                    row.holdout.append(evaluation["holdout"])
-                predictions = line[place].predictions()
-                labels = predictions["test_labels"]
-                kept[seed].append(predictions["test"])
-                if at_chance(predictions["test"], labels):
-                    row.at_chance.append(seed)
-                if place > 0 and len(kept[seed]) == place + 1:
-                    together = ensemble(kept[seed])
-                    row.ensemble_seeds.append(seed)
-                    row.ensemble.append(measure(together, labels))
-                    if at_chance(together, labels):
-                        row.ensemble_at_chance.append(seed)
-            rows.append(row)
-    return Results(study=study, rows=tuple(rows))
+def _generations(
+    lineage: Lineage, models: Mapping[int, tuple[Model, ...]], num_classes: int
+) -> list[GenerationResult]:
+    """The generations of one arm; ``models`` are those of the lineage by seed."""
+    scores = expected_scores(lineage, num_classes)
+    finished = {seed: [model.finished for model in line] for seed, line in models.items()}
+    return [
+        GenerationResult(
+            arm=lineage.name,
+            place=place,
+            generation=generation,
+            teachers=tuple(lineage.generations[teacher].name for teacher in generation.teachers),
+            expected=scores[place],
+            models={seed: line[place] for seed, line in models.items()},
+            seeds={
+                seed: _seed_result(line[: place + 1], whole=all(finished[seed][:place]))
+                for seed, line in models.items()
+                if finished[seed][place]
+            },
+        )
+        for place, generation in enumerate(lineage.generations)
+    ]
+
+
+def _seed_result(models: tuple[Model, ...], whole: bool) -> SeedResult:
+    """The result of the last of these models; with ``whole`` also what all of them measure together."""
+    evaluation = models[-1].evaluation()
+    return SeedResult(
+        model=models[-1],
+        test=evaluation["test"],
+        train=evaluation["train"],
+        holdout=evaluation.get("holdout"),
+        ensemble=ensemble_measures(models) if whole and len(models) > 1 else None,
+    )

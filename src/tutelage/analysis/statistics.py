@@ -48,6 +48,15 @@ class McNemar:
     p: float
 
 
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation (divisor n - 1); None for the deviation of a single value.
+
+    >>> spread([1.0, 2.0, 3.0]), spread([2.0])
+    ((2.0, 1.0), (2.0, None))
+    """
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
 def summary(values: Sequence[float], confidence: float = 0.95) -> Summary:
     """Mean, standard deviation and t interval of the mean; no interval where all values are equal.
 

@@ -1,14 +1,14 @@
-"""Run the models of a study over the images they were trained on, once."""
+"""Run the models of a study on the images they were trained on, once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from tutelage.analysis.results import Results, Row
+from tutelage.analysis.results import GenerationResult, Results
 from tutelage.analysis.training_logits import (
-    keep_training_labels,
-    keep_training_logits,
+    store_training_labels,
+    store_training_logits,
     training_labels,
     training_logits,
 )
@@ -18,45 +18,50 @@ from tutelage.data.load import load
 from tutelage.paths import data_folder
 
 
-class Measured(NamedTuple):
-    """A model whose logits on its training images are now kept: which of how many, and where it stands."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSetProgress:
+    """A model has been run on its training images: the ``number``-th ``of`` all that have to be."""
 
     number: int
     of: int
-    row: Row
+    generation: GenerationResult
     seed: int
 
 
-def measure_training_sets(results: Results, seed: int | None = None, *, logits: bool = True) -> Iterator[Measured]:
-    """Keep what the diagnostics need of the training images: their labels and, with ``logits``, what each model says.
+def measure_training_sets(
+    results: Results, seed: int | None = None, *, logits: bool = True
+) -> Iterator[TrainingSetProgress]:
+    """Store what the diagnostics need of the training images: their labels and, with ``logits``, the models' logits.
 
-    Only what is missing is computed, and only for finished models (of one ``seed`` where given); the images are
-    loaded if anything is.
+    Only what is missing is computed, for finished models alone (those of ``seed``, if it is set). The images are not
+    loaded if nothing is missing.
 
     Errors: those of ``data.load.load`` and of ``analysis.training_logits``.
 
     >>> import tempfile, tutelage
     >>> results = tutelage.run("baseline", epochs=1, train_size=20, runs=tempfile.mkdtemp())
-    >>> [done.number for done in measure_training_sets(results)], list(measure_training_sets(results))
+    >>> [progress.number for progress in measure_training_sets(results)], list(measure_training_sets(results))
     ([1], [])
     """
-    sets: dict[DataConfig, Splits] = {}
+    configs = {lineage.name: lineage.data for lineage in results.study.lineages}
+    loaded: dict[DataConfig, Splits] = {}
 
-    def splits(data: DataConfig) -> Splits:
-        if data not in sets:
-            sets[data] = load(data, data_folder())
-        return sets[data]
+    def splits(arm: str) -> Splits:
+        config = configs[arm]
+        if config not in loaded:
+            loaded[config] = load(config, data_folder())
+        return loaded[config]
 
-    data = {lineage.name: lineage.data for lineage in results.study.lineages}
-    missing: dict[str, tuple[Row, int, Model]] = {}
-    for row in results.rows:
-        for number, model in zip(results.study.seeds, row.models, strict=True):
-            if not model.finished or (seed is not None and number != seed):
+    unmeasured: dict[str, tuple[GenerationResult, int, Model]] = {}
+    for generation in results.generations:
+        for number, result in generation.seeds.items():
+            if seed is not None and number != seed:
                 continue
+            model = result.model
             if training_labels(model) is None:
-                keep_training_labels(model, splits(data[row.lineage]))
+                store_training_labels(model, splits(generation.arm))
             if logits and training_logits(model) is None:
-                missing.setdefault(model.address, (row, number, model))
-    for place, (row, number, model) in enumerate(missing.values(), 1):
-        keep_training_logits(model, splits(data[row.lineage]))
-        yield Measured(place, len(missing), row, number)
+                unmeasured.setdefault(model.address, (generation, number, model))
+    for count, (generation, number, model) in enumerate(unmeasured.values(), 1):
+        store_training_logits(model, splits(generation.arm))
+        yield TrainingSetProgress(number=count, of=len(unmeasured), generation=generation, seed=number)

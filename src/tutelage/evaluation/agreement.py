@@ -1,4 +1,4 @@
-"""How alike two networks answer: a pupil and its teacher on the same images."""
+"""How far two networks agree: a student and its teacher on the same images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor
 from tutelage import functional
 
 
-def agreement(one: Tensor, other: Tensor) -> float:
-    """The share of samples for which two networks name the same best class, in ``[0, 1]``.
+def agreement(first_logits: Tensor, second_logits: Tensor) -> float:
+    """The share of samples for which two networks predict the same class, in ``[0, 1]``.
 
     Shapes: both logits ``[N, K]`` of the same samples.
 
@@ -18,7 +18,7 @@ def agreement(one: Tensor, other: Tensor) -> float:
 
     Source: none needed.
     """
-    return (one.argmax(1) == other.argmax(1)).double().mean().item()
+    return (first_logits.argmax(1) == second_logits.argmax(1)).double().mean().item()
 
 
 def divergence(teacher_logits: Tensor, student_logits: Tensor) -> float:
@@ -37,11 +37,11 @@ def divergence(teacher_logits: Tensor, student_logits: Tensor) -> float:
     return functional.kl_divergence(target, student_logits.double()).mean().item()
 
 
-def logit_correlation(one: Tensor, other: Tensor) -> float:
+def logit_correlation(first_logits: Tensor, second_logits: Tensor) -> float:
     """The mean correlation of two networks' logits over the classes, in ``[-1, 1]``.
 
-    Formula: ``mean_n pearson(z_n, z'_n)`` over the K classes; 0 for a row that is constant. It sees the order and
-    spacing of all classes, and neither temperature nor the constant that softmax does not see.
+    Formula: ``mean_n pearson(z_n, z'_n)`` over the K classes; 0 for a constant row. It depends on the order and
+    spacing of all classes, but neither on the temperature nor on a constant added to all logits.
 
     Shapes: both ``[N, K]``.
 
@@ -50,5 +50,8 @@ def logit_correlation(one: Tensor, other: Tensor) -> float:
 
     Source: ours; DIST (arXiv 2205.10536) correlates probabilities in this way.
     """
-    first, second = (logits.double() - logits.double().mean(1, keepdim=True) for logits in (one, other))
-    return torch.cosine_similarity(first, second, dim=1).mean().item()
+    return torch.cosine_similarity(_centered(first_logits), _centered(second_logits), dim=1).mean().item()
+
+
+def _centered(logits: Tensor) -> Tensor:
+    return logits.double() - logits.double().mean(1, keepdim=True)

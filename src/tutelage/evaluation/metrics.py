@@ -1,21 +1,25 @@
-"""Measures of predictions, all from logits; averages over the samples, in float64."""
+"""Measures of predictions, computed from logits in float64 and averaged over the samples."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
 
+from tutelage.validation import checked
+
 CHANCE = 0.001
-"""Right answers that come about so often without a look at the images are no sign of having learned."""
+"""The significance level of :func:`at_chance`."""
 
 
 def ensemble(logits: Sequence[Tensor], shares: Sequence[float] = ()) -> Tensor:
     """The logits of an ensemble: the logarithm of the mean of its members' probabilities, ``[N, K]``.
 
-    With ``shares``, one a member and above 0, the mean is weighted by them.
+    With ``shares``, one per member and above 0, the mean is weighted.
 
     >>> a, b = torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 2.0]])
     >>> ensemble([a, b]).softmax(1).tolist()
@@ -29,7 +33,7 @@ def ensemble(logits: Sequence[Tensor], shares: Sequence[float] = ()) -> Tensor:
 
 
 def accuracy(logits: Tensor, labels: Tensor, top: int = 1) -> float:
-    """The share of samples whose label is among the ``top`` best classes, in ``[0, 1]``.
+    """The share of samples whose label is among the ``top`` highest-scoring classes, in ``[0, 1]``.
 
     >>> accuracy(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1]))
     0.5
@@ -39,11 +43,11 @@ def accuracy(logits: Tensor, labels: Tensor, top: int = 1) -> float:
 
 
 def at_chance(logits: Tensor, labels: Tensor) -> bool:
-    """Whether so many right answers may come about without a look at the images.
+    """Whether the accuracy is not significantly above guessing.
 
     Formula: ``P(X >= right) >= 0.001``, ``X ~ Binomial(N, q)``, ``q`` the share of the most frequent class among the
-    labels (``1 / K`` where all are as frequent). Whoever always answers one class, as a network does that diverged,
-    has at most ``q N`` right, and whoever draws lots as many on average. What is not a finite number is not right.
+    labels (``1 / K`` where all are equally frequent). A network that always predicts one class, as one that diverged
+    does, is right at most ``q N`` times; random guesses are on average. Logits that are not finite count as wrong.
 
     Shapes: ``logits`` ``[N, K]``, ``labels`` ``[N]``, N >= 1.
 
@@ -54,15 +58,15 @@ def at_chance(logits: Tensor, labels: Tensor) -> bool:
     Source: ours; a one-sided exact binomial test.
     """
     count = len(labels)
-    largest = logits.max(1)  # not a number where any is none
+    largest = logits.max(1)  # NaN where any logit is NaN
     right = int(((largest.indices == labels) & largest.values.isfinite()).sum())
     most = int(torch.bincount(labels).max())
     if most == count:
         return True
     share, hits = most / count, torch.arange(right, count + 1, dtype=torch.float64)
-    whole = torch.tensor(count + 1.0, dtype=torch.float64)
-    ways = torch.lgamma(whole) - torch.lgamma(hits + 1) - torch.lgamma(count - hits + 1)
-    tail = (ways + hits * math.log(share) + (count - hits) * math.log1p(-share)).exp().sum()
+    factorial = torch.lgamma(torch.tensor(count + 1.0, dtype=torch.float64))
+    log_binomial = factorial - torch.lgamma(hits + 1) - torch.lgamma(count - hits + 1)
+    tail = (log_binomial + hits * math.log(share) + (count - hits) * math.log1p(-share)).exp().sum()
     return tail.item() >= CHANCE
 
 
@@ -87,13 +91,13 @@ def ece(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
     """
     confidence, predicted = logits.double().softmax(1).max(1)
     gap = (predicted == labels).double() - confidence
-    which = torch.bucketize(confidence, torch.linspace(0, 1, bins + 1, dtype=torch.float64)[1:-1])
-    sums = torch.zeros(bins, dtype=torch.float64).index_add_(0, which, gap)
+    bin_of = torch.bucketize(confidence, torch.linspace(0, 1, bins + 1, dtype=torch.float64)[1:-1])
+    sums = torch.zeros(bins, dtype=torch.float64).index_add_(0, bin_of, gap)
     return (sums.abs().sum() / len(labels)).item()
 
 
 def energy(logits: Tensor, top: int | None = None) -> list[float]:
-    """The mean sorted score distribution: how much the best class gets, the second best, and so on.
+    """The mean sorted scores: that of the highest-scoring class, of the second, and so on.
 
     Formula: ``E_k = mean_n f_n,(k)``, ``f_n,(k)`` the k-th largest score of sample n; the first ``top`` of them.
 
@@ -116,17 +120,57 @@ def primary_score(logits: Tensor, labels: Tensor) -> float:
     return scores.gather(1, labels[:, None]).mean().item()
 
 
-def measure(logits: Tensor, labels: Tensor) -> dict[str, float | list[float]]:
-    """Every measure of one set, by name; the energy for the ten best classes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """Every measure of one set of images; ``energy`` holds the ten best classes.
 
-    >>> sorted(measure(torch.eye(3), torch.arange(3)))
-    ['ece', 'energy', 'nll', 'primary', 'top1', 'top5']
+    ``at_chance`` says that the accuracy is not significantly above guessing, see :func:`at_chance`.
+
+    Units: ``top1``, ``top5``, ``ece``, ``primary`` and ``energy`` in ``[0, 1]``, ``nll`` in nats.
     """
-    return {
-        "top1": accuracy(logits, labels),
-        "top5": accuracy(logits, labels, top=5),
-        "nll": nll(logits, labels),
-        "ece": ece(logits, labels),
-        "primary": primary_score(logits, labels),
-        "energy": energy(logits, top=10),
-    }
+
+    top1: float
+    top5: float
+    nll: float
+    ece: float
+    primary: float
+    energy: tuple[float, ...]
+    at_chance: bool
+
+    def to_json(self) -> dict[str, object]:
+        """The measures as plain JSON."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_json(cls, values: Any, where: str) -> Measures:
+        """Read what :meth:`to_json` wrote; ``where`` names it in errors.
+
+        Errors: ``ValueError`` for a measure that is missing or of another type.
+
+        >>> whole = measure(torch.eye(3), torch.arange(3))
+        >>> Measures.from_json(whole.to_json(), "test") == whole
+        True
+        """
+        checked(values, Mapping[str, Any], where)
+        hints = get_type_hints(cls)
+        missing = [name for name in hints if name not in values]
+        if missing:
+            raise ValueError(f"has no {where}.{missing[0]}")
+        return cls(**{name: checked(values[name], kind, f"{where}.{name}") for name, kind in hints.items()})
+
+
+def measure(logits: Tensor, labels: Tensor) -> Measures:
+    """Every measure of one set of images.
+
+    >>> measure(torch.eye(3), torch.arange(3)).top1
+    1.0
+    """
+    return Measures(
+        top1=accuracy(logits, labels),
+        top5=accuracy(logits, labels, top=5),
+        nll=nll(logits, labels),
+        ece=ece(logits, labels),
+        primary=primary_score(logits, labels),
+        energy=tuple(energy(logits, top=10)),
+        at_chance=at_chance(logits, labels),
+    )

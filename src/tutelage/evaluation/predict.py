@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from tutelage.data.batches import Normalization
+from tutelage.data.normalization import Normalization
 from tutelage.engine import Engine
 
 
@@ -20,16 +20,16 @@ def predict(
     batch_size: int = 500,
     pulse: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Logits of uint8 images ``[N, C, H, W]`` without augmentation: float32 ``[N, K]`` on the CPU.
+    """Compute the logits of uint8 images ``[N, C, H, W]``, not augmented: float32 ``[N, K]`` on the CPU.
 
     ``pulse`` is called between batches and may raise to stop. The network is left in eval mode.
     """
     network = engine.place(network).eval()
-    found = []
-    for part in images.split(batch_size):
-        pixels = part.to(engine.device).contiguous(memory_format=torch.channels_last)
+    parts = []
+    for batch in images.split(batch_size):
+        pixels = batch.to(engine.device).contiguous(memory_format=torch.channels_last)
         with engine.autocast():
             logits = network(normalization.apply(pixels))
-        found.append(logits.float().cpu())
+        parts.append(logits.float().cpu())
         pulse()
-    return torch.cat(found)
+    return torch.cat(parts)

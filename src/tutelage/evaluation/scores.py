@@ -1,4 +1,4 @@
-"""How a network shares out its score among the classes: the best ones, and who comes second."""
+"""How a network distributes its score over the classes: sorted scores, and which class comes second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def sorted_scores(logits: Tensor, ranks: int = 10) -> Tensor:
-    """The best scores of each sample in falling order, float64 ``[N, min(ranks, K)]``.
+    """The highest scores of each sample in descending order, float64 ``[N, min(ranks, K)]``.
 
     Formula: ``f_n,(1) >= f_n,(2) >= ...``, ``f = softmax(z)``; the mean over the samples is ``evaluation.energy``.
 
@@ -29,17 +29,17 @@ def quantiles(values: Tensor, shares: Sequence[float]) -> list[float]:
     >>> quantiles(torch.tensor([4.0, 1.0, 2.0]), [0.0, 0.25, 0.5, 1.0])
     [1.0, 1.5, 2.0, 4.0]
     """
-    found = torch.quantile(values.double(), torch.tensor(shares, dtype=torch.float64))
-    return list(found.tolist())
+    levels = torch.tensor(shares, dtype=torch.float64)
+    return list(torch.quantile(values.double(), levels).tolist())
 
 
 def second_choices(logits: Tensor, labels: Tensor) -> Tensor:
-    """Count which class gets the second place, by true class: int64 ``[K, K]``, rows are true classes.
+    """Count which class comes second, by true class: int64 ``[K, K]``, rows are true classes.
 
-    Formula: ``M(c, j) = #{n : y_n = c, a_n2 = j}``, ``a_n2`` the class of the second largest score. On the diagonal
-    stand the samples whose own class came second.
+    Formula: ``M(c, j) = #{n : y_n = c, a_n2 = j}``, ``a_n2`` the class of the second largest score. The diagonal
+    counts the samples whose own class came second.
 
-    Shapes: ``logits`` ``[N, K]`` with K >= 2, ``labels`` ``[N]``. Among equal scores the order is that of
+    Shapes: ``logits`` ``[N, K]`` with K >= 2, ``labels`` ``[N]``. Equal scores are ordered as by
     ``torch.topk``.
 
     Errors: ``ValueError`` for fewer than two classes.
@@ -58,11 +58,11 @@ def second_choices(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def concentration(counts: Tensor) -> float:
-    """The share of samples whose second choice is the most frequent one of their class, in ``(0, 1]``.
+    """The share of samples whose second choice is the most frequent one of their true class, in ``(0, 1]``.
 
-    Formula: ``sum_c max_j M(c, j) / sum M``; 1 where each class has one and the same second choice always.
+    Formula: ``sum_c max_j M(c, j) / sum M``; 1 where each class always has the same second choice.
 
-    Shapes: ``counts`` ``[K, K]`` of :func:`second_choices`, of at least one sample.
+    Shapes: ``counts`` ``[K, K]`` from :func:`second_choices`, of at least one sample.
 
     >>> concentration(torch.tensor([[0, 3, 1], [2, 0, 2], [0, 0, 0]]))
     0.625

@@ -1,4 +1,4 @@
-"""Superclasses: whether mistakes and second choices stay in the family, and how far apart families lie."""
+"""Superclasses: whether mistakes and second choices stay within them, and how far apart they lie."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def superclasses_of(labels: Tensor, coarse_labels: Tensor, num_classes: int) -> Tensor:
-    """The superclass of each class, int64 ``[K]``; -1 for a class that no sample has.
+    """The superclass of each class, int64 ``[K]``; -1 for a class without samples.
 
     Shapes: ``labels`` and ``coarse_labels`` int64 ``[N]``.
 
@@ -16,21 +16,21 @@ def superclasses_of(labels: Tensor, coarse_labels: Tensor, num_classes: int) -> 
     >>> superclasses_of(torch.tensor([0, 1, 2, 0]), torch.tensor([5, 5, 7, 5]), num_classes=4)
     tensor([ 5,  5,  7, -1])
     """
-    found = torch.full((num_classes,), -1)
-    found[labels] = coarse_labels
-    wrong = found[labels] != coarse_labels
-    if wrong.any():
-        name = int(labels[wrong][0])
-        several = sorted(set(coarse_labels[labels == name].tolist()))
-        raise ValueError(f"class {name} is in the superclasses {several}: expected one for each class")
-    return found
+    superclasses = torch.full((num_classes,), -1)
+    superclasses[labels] = coarse_labels
+    conflicts = superclasses[labels] != coarse_labels
+    if conflicts.any():
+        label = int(labels[conflicts][0])
+        several = sorted(set(coarse_labels[labels == label].tolist()))
+        raise ValueError(f"class {label} is in the superclasses {several}: expected one for each class")
+    return superclasses
 
 
 def coarse_accuracy(logits: Tensor, labels: Tensor, superclasses: Tensor) -> float:
-    """The share of samples whose best class is in the superclass of their label, in ``[0, 1]``.
+    """The share of samples whose predicted class is in the superclass of their label, in ``[0, 1]``.
 
-    Formula: ``mean_n 1[s(argmax z_n) = s(y_n)]``: the plain reading, the superclass of the best class. Never below
-    the accuracy.
+    Formula: ``mean_n 1[s(argmax z_n) = s(y_n)]``; not the superclass with the largest sum of scores. Never below the
+    accuracy.
 
     Shapes: ``logits`` ``[N, K]``, ``labels`` ``[N]``, ``superclasses`` ``[K]``.
 
@@ -44,10 +44,10 @@ def coarse_accuracy(logits: Tensor, labels: Tensor, superclasses: Tensor) -> flo
 
 
 def superclass_share(counts: Tensor, superclasses: Tensor) -> tuple[float, float] | None:
-    """Which share of the choices of another class stays in the superclass, and which would by chance.
+    """The share of choices of another class that stay within the superclass, and the share expected by chance.
 
-    Formula: over ``c != j``: ``sum M(c, j) 1[s(c) = s(j)] / sum M(c, j)``; by chance each of the K - 1 other classes
-    were as likely: ``sum_c M(c) (m_c - 1) / (K - 1) / sum_c M(c)``, ``m_c`` the size of the superclass of c.
+    Formula: over ``c != j``: ``sum M(c, j) 1[s(c) = s(j)] / sum M(c, j)``; by chance, with the K - 1 other classes
+    equally likely: ``sum_c M(c) (m_c - 1) / (K - 1) / sum_c M(c)``, ``m_c`` the size of the superclass of c.
 
     Shapes: ``counts`` ``[K, K]``, rows are true classes (second choices, or confusions); ``superclasses`` ``[K]``.
     None where no other class was chosen.
@@ -60,46 +60,49 @@ def superclass_share(counts: Tensor, superclasses: Tensor) -> tuple[float, float
     others = counts.double().fill_diagonal_(0.0)
     if others.sum() == 0:
         return None
-    kin = (superclasses[:, None] == superclasses).double().fill_diagonal_(0.0)
-    chance = kin.sum(1) / (len(superclasses) - 1)
-    rows = others.sum(1)
-    return ((others * kin).sum() / rows.sum()).item(), ((rows * chance).sum() / rows.sum()).item()
+    same = (superclasses[:, None] == superclasses).double().fill_diagonal_(0.0)
+    chance = same.sum(1) / (len(superclasses) - 1)
+    by_class = others.sum(1)
+    within = (others * same).sum() / by_class.sum()
+    return within.item(), ((by_class * chance).sum() / by_class.sum()).item()
 
 
 def centre_distances(outputs: Tensor, labels: Tensor, superclasses: Tensor) -> tuple[float | None, float | None]:
-    """Dist^C and Dist^S in a definition of our own: how far classes and superclasses lie apart.
+    """Dist^C and Dist^S by a definition of our own: the mean distances of classes and of superclasses.
 
     Formula: ``m_c`` the mean output of class c and ``M_s`` the mean of the ``m_c`` of superclass s;
-    ``Dist^C = mean |m_c - m_d|`` over the pairs of classes in one superclass, all such pairs counted alike,
-    ``Dist^S = mean |M_s - M_t|`` over the pairs of superclasses, Euclidean.
+    ``Dist^C = mean |m_c - m_d|`` over all pairs of classes of the same superclass, each pair with equal weight,
+    ``Dist^S = mean |M_s - M_t|`` over all pairs of superclasses, Euclidean.
 
-    Shapes: ``outputs`` ``[N, D]``, scores (softmax) unless said otherwise, penultimate features would do;
-    ``labels`` ``[N]``; ``superclasses`` ``[K]``. Classes without samples have no centre. None where there is no pair.
+    Shapes: ``outputs`` ``[N, D]``, usually scores (softmax), but features would do; ``labels`` ``[N]``;
+    ``superclasses`` ``[K]``. Classes without samples have no centre. None where there is no pair.
 
     >>> outputs = torch.tensor([[0.0, 0.0], [0.0, 2.0], [3.0, 1.0], [5.0, 1.0]])
     >>> centre_distances(outputs, torch.tensor([0, 1, 2, 2]), torch.tensor([0, 0, 1]))
     (2.0, 4.0)
 
-    Source: the names are those of Yang, Xie, Qiao, Yuille, AAAI 2019, whose definition was not found; this one is
+    Source: the names are those of Yang, Xie, Qiao, Yuille, AAAI 2019, whose definition we could not find; this one is
     ours.
     """
     present = torch.bincount(labels, minlength=len(superclasses)) > 0
-    centres = _means(outputs.double(), labels, len(superclasses))[present]
-    families = superclasses[present]
-    names, family = families.unique(return_inverse=True)
-    distances = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")
-    kin = (families[:, None] == families).triu(1)
-    above = _means(centres, family, len(names))
-    apart = torch.cdist(above, above, compute_mode="donot_use_mm_for_euclid_dist")
-    pairs = torch.ones_like(apart, dtype=torch.bool).triu(1)
-    within, between = distances[kin], apart[pairs]
+    class_centres = _group_means(outputs.double(), labels, len(superclasses))[present]
+    class_superclasses = superclasses[present]
+    names, groups = class_superclasses.unique(return_inverse=True)
+    centres = _group_means(class_centres, groups, len(names))
+    same = class_superclasses[:, None] == class_superclasses
     return (
-        within.mean().item() if len(within) else None,
-        between.mean().item() if len(between) else None,
+        _mean_distance(class_centres, same),
+        _mean_distance(centres, torch.ones(len(names), len(names), dtype=torch.bool)),
     )
 
 
-def _means(values: Tensor, groups: Tensor, count: int) -> Tensor:
-    """The mean row of each group ``[count, D]``; 0 of an empty one."""
+def _mean_distance(centres: Tensor, pairs: Tensor) -> float | None:
+    """The mean distance over the pairs that ``pairs`` ``[n, n]`` marks above its diagonal; None without any."""
+    distances = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")[pairs.triu(1)]
+    return distances.mean().item() if len(distances) else None
+
+
+def _group_means(values: Tensor, groups: Tensor, count: int) -> Tensor:
+    """The mean row of each group ``[count, D]``; 0 for an empty group."""
     sums = torch.zeros(count, values.shape[1], dtype=torch.float64).index_add_(0, groups, values)
     return sums / torch.bincount(groups, minlength=count).clamp_min(1)[:, None]

@@ -1,9 +1,10 @@
-"""What a teacher's targets are worth: how many are wrong, and what an objective makes of them."""
+"""The targets of a teacher: how many are wrong, and how an objective changes them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,11 +13,13 @@ from tutelage import functional
 from tutelage.objective import Constant, Match, Objective, Ramp, Scaled, Signals, TeacherProbs
 
 
-class Taught(NamedTuple):
-    """What one matching term made of each sample.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TermTargets:
+    """The targets that one matching term makes of a teacher's predictions.
 
-    ``moved`` is the mass by which its target differs from the teacher's own at the same temperature; ``temperature``
-    is None where all samples have one and the same, ``floor`` the lowest it may be.
+    ``formula`` is the target's. ``moved`` is the probability mass by which each sample's target differs from the
+    teacher's own distribution at the same temperature, see :func:`mass_moved`. ``temperature`` is None where all
+    samples share one; ``floor`` is the lowest temperature allowed, None without one.
 
     Shapes: ``moved`` and ``temperature`` float64 ``[N]``.
     """
@@ -28,8 +31,15 @@ class Taught(NamedTuple):
     floor: float | None
 
 
+@runtime_checkable
+class _Floored(Protocol):
+    """A temperature rule with a lowest temperature."""
+
+    floor: float | None
+
+
 def wrong_targets(teacher_logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether the best class of each target is not the label: bool ``[N]``.
+    """Whether the teacher's predicted class is not the label: bool ``[N]``.
 
     >>> wrong_targets(torch.tensor([[2.0, 1.0], [2.0, 1.0]]), torch.tensor([0, 1])).tolist()
     [False, True]
@@ -40,7 +50,7 @@ def wrong_targets(teacher_logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def mass_moved(before: Tensor, after: Tensor) -> Tensor:
-    """How much probability goes from some classes to others: float64 ``[N]``, in ``[0, 1]``.
+    """The probability mass that moves from some classes to others: float64 ``[N]``, in ``[0, 1]``.
 
     Formula: ``1/2 sum_k |q'(k) - q(k)|``, the total variation distance. A swap of two scores moves their difference.
 
@@ -54,10 +64,10 @@ def mass_moved(before: Tensor, after: Tensor) -> Tensor:
     return (after.double() - before.double()).abs().sum(1) / 2.0
 
 
-def by_class(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """The mean of values ``[N]`` over the samples of each class: float64 ``[K]``, NaN for a class without any.
+def class_means(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """The mean of values ``[N]`` over the samples of each class: float64 ``[K]``, NaN for a class without samples.
 
-    >>> by_class(torch.tensor([True, False, True]), torch.tensor([0, 0, 1]), num_classes=2).tolist()
+    >>> class_means(torch.tensor([True, False, True]), torch.tensor([0, 0, 1]), num_classes=2).tolist()
     [0.5, 1.0]
     """
     sums = torch.zeros(num_classes, dtype=torch.float64).index_add_(0, labels, values.double())
@@ -65,7 +75,7 @@ def by_class(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
 
 
 @torch.no_grad()
-def taught(
+def term_targets(
     objective: Objective,
     student_logits: Tensor,
     teacher_logits: Tensor,
@@ -74,23 +84,24 @@ def taught(
     batch_size: int,
     seed: int = 0,
     epoch: int = 0,
-) -> Iterator[Taught]:
-    """What the matching terms of an objective make of a teacher's targets, a term at a time; others are left out.
+) -> Iterator[TermTargets]:
+    """Compute the targets of each matching term of an objective that uses the teacher; other terms are skipped.
 
-    The samples are taken in the batches of one epoch of training, as temperatures are relative to their batch, at
+    The samples come in the batches of one epoch of training, since temperatures are relative to their batch, and at
     the end of training (progress 1).
 
     Shapes: both logits ``[N, K]``, ``labels`` ``[N]``.
 
     >>> from tutelage.methods.preparing_lessons import knowledge_adjustment
     >>> student, teacher = torch.zeros(2, 2), torch.tensor([[0.5, 0.0], [0.5, 0.0]])
-    >>> (found,) = taught(knowledge_adjustment(temperature=1.0), student, teacher, torch.tensor([0, 1]), batch_size=2)
-    >>> found.formula, [round(moved, 6) for moved in found.moved.tolist()]
+    >>> objective, labels = knowledge_adjustment(temperature=1.0), torch.tensor([0, 1])
+    >>> (targets,) = term_targets(objective, student, teacher, labels, batch_size=2)
+    >>> targets.formula, [round(moved, 6) for moved in targets.moved.tolist()]
     ('shifted(teacher)', [0.0, 0.244919])
 
     Source: arXiv 1911.07471.
     """
-    rows = functional.permutation(len(labels), seed, 0, epoch)
+    order = functional.permutation(len(labels), seed, 0, epoch)
     keys = functional.hash_ints(seed, 1, epoch, torch.arange(len(labels)))
     student, teacher = student_logits.double(), teacher_logits.double()
     for term in objective.terms:
@@ -100,22 +111,22 @@ def taught(
         moved = torch.empty(len(labels), dtype=torch.float64)
         fixed = isinstance(match.temperature, Constant | Ramp)
         temperatures = None if fixed else torch.empty_like(moved)
-        for part in rows.split(batch_size):
+        for rows in order.split(batch_size):
             signals = Signals(
-                student_logits=student[part],
-                teacher_logits=teacher[part],
-                labels=labels[part],
-                keys=keys[part],
+                student_logits=student[rows],
+                teacher_logits=teacher[rows],
+                labels=labels[rows],
+                keys=keys[rows],
                 progress=1.0,
             )
             temperature = match.temperature(signals)
             if temperatures is not None:
-                temperatures[part] = torch.as_tensor(temperature, dtype=torch.float64)
-            moved[part] = mass_moved(TeacherProbs()(signals, temperature), match.target(signals, temperature))
-        yield Taught(
+                temperatures[rows] = torch.as_tensor(temperature, dtype=torch.float64)
+            moved[rows] = mass_moved(TeacherProbs()(signals, temperature), match.target(signals, temperature))
+        yield TermTargets(
             term=term.name,
             formula=match.target.formula(""),
             moved=moved,
             temperature=temperatures,
-            floor=getattr(match.temperature, "floor", None),
+            floor=match.temperature.floor if isinstance(match.temperature, _Floored) else None,
         )

@@ -1,1 +1,1 @@
-"""The measurements of the papers: typed records from finished models."""
+"""The diagnostics that the papers use, as typed records computed from stored predictions and logits."""

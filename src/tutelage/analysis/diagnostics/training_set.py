@@ -2,126 +2,205 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from tutelage.analysis.diagnostics.generations import HEAD, UNMEASURED, Line, lacking
-from tutelage.analysis.sheets import Record, Sheet, over, points, sheet
+from tutelage.analysis.diagnostics.records import Diagnosis, PooledRecord, SeedRecord
+from tutelage.analysis.diagnostics.selection import class_names, missing, stored_labels, stored_logits
+from tutelage.analysis.results import GenerationResult
 from tutelage.evaluation import accuracy
 from tutelage.evaluation.scores import concentration, quantiles, second_choices, sorted_scores
 from tutelage.evaluation.semantics import superclass_share
 
-NOT_AUGMENTED = "Training images as they are, not augmented, after the last epoch."
-_ENERGY = (*HEAD, "label, predicted", "label, measured", "difference", "best", "2nd to 5th", "all others")
-_SCORES = (*HEAD, "training top-1", "label's score", "its 5 %", "its median", "1st", "2nd", "3rd", "4th", "5th")
-_SECOND = (*HEAD, "label second", "most frequent", "in superclass", "by chance", "the most frequent pairs")
+MOST_FREQUENT = 3
+"""How many pairs of classes :attr:`SecondChoicesRecord.frequent` holds at most."""
 
 
-def energy(lines: Sequence[Line]) -> tuple[Sheet]:
-    """The label's score that the closed form predicts, against what the training images measure."""
-    rows, series = [], []
-    for line in lines:
-        predicted = line.row.expected
-        measured: dict[str, list[float]] = {"label": [], "best": [], "second_to_fifth": [], "others": []}
-        for seed, measures in zip(line.row.seeds, line.row.train, strict=True):
-            if seed not in line.models:
-                continue
-            label, best = measures["primary"], measures["energy"]
-            assert isinstance(label, float)
-            assert isinstance(best, list)
-            values = (label, best[0], sum(best[1:5]), max(0.0, 1.0 - sum(best[:5])))
-            parts = dict(zip(measured, values, strict=True))
-            for name, value in parts.items():
-                measured[name].append(value)
-            series.append(line.record({"seed": seed, "predicted": predicted, **parts}))
-        apart = [] if predicted is None else [value - predicted for value in measured["label"]]
-        label_cell, *others = (over(values, 4) for values in measured.values())
-        told = "no closed form" if predicted is None else f"{predicted:.4f}"
-        rows.append((*line.head(), told, label_cell, over(apart, 4, sign="+"), *others))
-    reading = (
-        "Mean scores. Predicted: the labelled class's score at the optimum of the objective, where that has a "
-        "closed form; the best class is then the label's, and all others share the rest. A network that does not "
-        "fit all of its training images stays away from it."
-    )
-    return (
-        sheet("energy", "Energy on the training images, predicted and measured", _ENERGY, rows, [reading], series),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyRecord(SeedRecord):
+    """The mean scores of one model on its training images, after the last epoch.
+
+    ``label`` is the score of the labelled class, and ``predicted`` its value at the optimum of the objective, None
+    without a closed form. ``best`` is the highest score, ``second_to_fifth`` the sum of the next four, and ``others``
+    the sum of the rest.
+
+    Units: all in ``[0, 1]``.
+    """
+
+    predicted: float | None
+    label: float
+    best: float
+    second_to_fifth: float
+    others: float
+
+    @property
+    def difference(self) -> float | None:
+        """The score of the labelled class, measured minus predicted."""
+        return None if self.predicted is None else self.label - self.predicted
 
 
-def scores(lines: Sequence[Line]) -> tuple[Sheet]:
-    """The sorted score distribution."""
-    rows: list[tuple[str, ...]] = []
-    series: list[Record] = []
-    missing = []
-    for line in lines:
-        said, kept = line.on_training_images(), line.labels()
-        if not said or kept is None:
-            missing.append(line)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankScores:
+    """The distribution of the ``rank``-th highest score (from 1): mean, and 5 %, 50 % and 95 % quantiles."""
+
+    rank: int
+    mean: float
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoresRecord(PooledRecord):
+    """The sorted scores of one generation on its training images, not augmented, after the last epoch.
+
+    ``top1`` is the accuracy by seed. Of the labelled class's score there are the mean, the 5 % quantile and the
+    median. ``ranks`` holds the ten highest scores (fewer with fewer classes).
+
+    Units: all in ``[0, 1]``.
+    """
+
+    top1: Mapping[int, float]
+    label_mean: float
+    label_low: float
+    label_median: float
+    ranks: tuple[RankScores, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondChoice:
+    """How often the class ``second`` has the second highest score on images of the class ``true``.
+
+    Units: ``share`` is of the images of the true class, in ``[0, 1]``.
+    """
+
+    true: str
+    second: str
+    images: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondChoicesRecord(PooledRecord):
+    """Which classes come second on the training images, not augmented, after the last epoch.
+
+    ``label_second`` is the share of images whose own class comes second; ``most_frequent`` the share whose second
+    choice is the most frequent one of their class. Of the second choices of another class, ``in_superclass`` is the
+    share within the label's superclass, and ``by_chance`` the share if all other classes were equally likely; None
+    without superclasses. ``pairs`` are all that occur, ``frequent`` the most frequent pairs of two classes.
+
+    Units: shares in ``[0, 1]``.
+    """
+
+    label_second: float
+    most_frequent: float
+    in_superclass: float | None
+    by_chance: float | None
+    pairs: tuple[SecondChoice, ...]
+    frequent: tuple[SecondChoice, ...]
+
+
+def measure_energy(generations: Sequence[GenerationResult]) -> Diagnosis[EnergyRecord]:
+    """Compare the labelled class's score that the closed form predicts with the one on the training images."""
+    records = []
+    for generation in generations:
+        for seed, measures in generation.train().items():
+            scores = measures.energy
+            records.append(
+                EnergyRecord(
+                    arm=generation.arm,
+                    generation=generation.name,
+                    place=generation.place,
+                    seed=seed,
+                    predicted=generation.expected,
+                    label=measures.primary,
+                    best=scores[0],
+                    second_to_fifth=sum(scores[1:5]),
+                    others=max(0.0, 1.0 - sum(scores[:5])),
+                )
+            )
+    return Diagnosis(records=tuple(records))
+
+
+def measure_scores(generations: Sequence[GenerationResult]) -> Diagnosis[ScoresRecord]:
+    """Measure the distribution of the sorted scores on the training images."""
+    records, lacking = [], []
+    for generation in generations:
+        logits, labels = stored_logits(generation), stored_labels(generation)
+        if not logits or labels is None:
+            lacking.append(missing(generation, "logits not stored"))
             continue
-        best = torch.cat([sorted_scores(logits) for logits in said.values()])
-        own = torch.cat([_label_scores(logits, kept.labels) for logits in said.values()])
-        right = [accuracy(logits, kept.labels) for logits in said.values()]
-        found = [own.mean().item(), *quantiles(own, [0.05, 0.5]), *best.mean(0)[:5].tolist()]
-        cells = [f"{value:.4f}" for value in found] + [""] * (8 - len(found))
-        rows.append((*line.head(len(said)), points(right), *cells))
-        for rank, values in enumerate(best.T, 1):
-            low, median, high = quantiles(values, [0.05, 0.5, 0.95])
-            mean = values.mean().item()
-            series.append(line.record({"rank": rank, "mean": mean, "low": low, "median": median, "high": high}))
-    reading = (
-        f"{NOT_AUGMENTED} 1st to 5th: mean score of the best class, of the second best, and so on; its 5 %: what the "
-        "label's score is below on one image in twenty. All images of all seeds together."
-    )
-    title = "Sorted scores on the training images (Figure 1 of arXiv 1805.05551 v1)"
-    return (sheet("scores", title, _SCORES, rows, [reading, *lacking(UNMEASURED, missing, lines)], series),)
+        highest = torch.cat([sorted_scores(each) for each in logits.values()])
+        labelled = torch.cat([_label_scores(each, labels.labels) for each in logits.values()])
+        label_low, label_median = quantiles(labelled, [0.05, 0.5])
+        records.append(
+            ScoresRecord(
+                arm=generation.arm,
+                generation=generation.name,
+                place=generation.place,
+                seeds=tuple(logits),
+                top1={seed: accuracy(each, labels.labels) for seed, each in logits.items()},
+                label_mean=labelled.mean().item(),
+                label_low=label_low,
+                label_median=label_median,
+                ranks=tuple(_rank_scores(rank, values) for rank, values in enumerate(highest.T, 1)),
+            )
+        )
+    return Diagnosis(records=tuple(records), missing=tuple(lacking))
 
 
-def second(lines: Sequence[Line]) -> tuple[Sheet]:
-    """Which class gets the second place, by true class."""
-    rows: list[tuple[str, ...]] = []
-    series: list[Record] = []
-    missing, without = [], []
-    for line in lines:
-        said, kept = line.on_training_images(), line.labels()
-        if not said or kept is None:
-            missing.append(line)
+def measure_second_choices(generations: Sequence[GenerationResult]) -> Diagnosis[SecondChoicesRecord]:
+    """Count which class comes second on the training images, by true class."""
+    records, lacking = [], []
+    for generation in generations:
+        logits, labels = stored_logits(generation), stored_labels(generation)
+        if not logits or labels is None:
+            lacking.append(missing(generation, "logits not stored"))
             continue
-        names = line.classes()
-        counts = torch.stack([second_choices(logits, kept.labels) for logits in said.values()]).sum(0)
-        shares = counts.double() / counts.sum(1, keepdim=True).clamp_min(1)
-        if kept.superclasses is None:
-            without.append(line)
-        kin = None if kept.superclasses is None else superclass_share(counts, kept.superclasses)
-        summary = [counts.diag().sum().item() / counts.sum().item(), concentration(counts), *(kin or ())]
-        cells = [f"{100 * share:.2f}" for share in summary] + [""] * (4 - len(summary))
-        rows.append((*line.head(len(said)), *cells, ", ".join(_often(shares, names))))
-        for c, j in counts.nonzero().tolist():
-            pair: Record = {"true": names[c], "second": names[j]}
-            series.append(line.record({**pair, "images": int(counts[c, j]), "share": shares[c, j].item()}))
-    reading = (
-        f"{NOT_AUGMENTED} Label second: the image's own class got the second place. Most frequent: the second "
-        "choice is the most frequent one of the image's class. In superclass: of the second choices that are "
-        "another class, those in the label's superclass; by chance: were all other classes as likely. Pairs: true "
-        "class, second choice, share of that class's images. All images of all seeds together."
-    )
-    notes = [reading, *lacking("No superclasses in the data", without, lines), *lacking(UNMEASURED, missing, lines)]
-    title = "Second choices on the training images, in percent (Figure 1 of arXiv 1805.05551 v1)"
-    return (sheet("second", title, _SECOND, rows, notes, series),)
+        counts = torch.stack([second_choices(each, labels.labels) for each in logits.values()]).sum(0)
+        pairs = _pairs(counts, class_names(generation))
+        if labels.superclasses is None:
+            lacking.append(missing(generation, "no superclasses"))
+        within = None if labels.superclasses is None else superclass_share(counts, labels.superclasses)
+        others = [pair for pair in pairs if pair.true != pair.second]
+        records.append(
+            SecondChoicesRecord(
+                arm=generation.arm,
+                generation=generation.name,
+                place=generation.place,
+                seeds=tuple(logits),
+                label_second=counts.diag().sum().item() / counts.sum().item(),
+                most_frequent=concentration(counts),
+                in_superclass=None if within is None else within[0],
+                by_chance=None if within is None else within[1],
+                pairs=pairs,
+                frequent=tuple(sorted(others, key=lambda pair: -pair.share)[:MOST_FREQUENT]),
+            )
+        )
+    return Diagnosis(records=tuple(records), missing=tuple(lacking))
+
+
+def _rank_scores(rank: int, values: Tensor) -> RankScores:
+    low, median, high = quantiles(values, [0.05, 0.5, 0.95])
+    return RankScores(rank=rank, mean=values.mean().item(), low=low, median=median, high=high)
 
 
 def _label_scores(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.double().softmax(1).gather(1, labels[:, None])[:, 0]
 
 
-def _often(shares: Tensor, names: Sequence[str], count: int = 3) -> list[str]:
-    """The most frequent pairs of a class and another one in the second place, in percent of the class."""
-    away = shares.clone().fill_diagonal_(0.0).flatten()
-    found = away.topk(min(count, len(away)))
-    pairs = zip(found.values.tolist(), found.indices.tolist(), strict=True)
-    return [
-        f"{names[place // len(names)]} - {names[place % len(names)]} {100 * share:.0f}"
-        for share, place in pairs
-        if share > 0
-    ]
+def _pairs(counts: Tensor, names: Sequence[str]) -> tuple[SecondChoice, ...]:
+    """The pairs of classes that occur, by true class and second choice."""
+    shares = counts.double() / counts.sum(1, keepdim=True).clamp_min(1)
+    return tuple(
+        SecondChoice(
+            true=names[true],
+            second=names[second],
+            images=int(counts[true, second]),
+            share=shares[true, second].item(),
+        )
+        for true, second in counts.nonzero().tolist()
+    )

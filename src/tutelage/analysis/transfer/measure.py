@@ -3,50 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from tutelage.analysis.results import Results, Row
-from tutelage.analysis.transfer.probes import (
-    PROBES,
-    Destination,
-    Probe,
-    check_transfer,
-    missing,
-    missing_of_pixels,
-    pixels_of,
-    probe_model,
-    probe_pixels,
-    shape_of,
-)
+from tutelage.analysis.results import GenerationResult, Results
+from tutelage.analysis.transfer.probes import check_transfer, pixel_shape, probe_model, probe_pixels
+from tutelage.analysis.transfer.results import PROBES, Destination, Probe, Subject
 from tutelage.artifacts.model import Model
 from tutelage.errors import unknown
 from tutelage.evaluation.probe import check_training
 
 
-class ProbeProgress(NamedTuple):
-    """What has just been probed, a model or (without ``row`` and ``seed``) the pixels; which of how many it is."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeProgress:
+    """What has just been probed, as ``number`` of ``of``; ``generation`` and ``seed`` are None for pixels."""
 
     number: int
     of: int
-    row: Row | None
-    seed: int | None
+    generation: GenerationResult | None = None
+    seed: int | None = None
 
 
-def finished_models(results: Results, seeds: Sequence[int] = ()) -> dict[str, tuple[Row, int, Model]]:
-    """The finished models of a study by address, each where it first stands; of some seeds where they are given.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedModel:
+    """A finished model, and the first generation and seed of the study that it belongs to."""
 
-    Errors: ``ValueError`` for a seed that the study has not.
+    model: Model
+    generation: GenerationResult
+    seed: int
+
+
+def finished_models(results: Results, seeds: Sequence[int] = ()) -> dict[str, FinishedModel]:
+    """The finished models of a study by address; with ``seeds``, only those of these seeds.
+
+    Errors: ``ValueError`` for a seed that the study does not have.
     """
-    known = results.study.seeds
     for seed in seeds:
-        if seed not in known:
-            raise unknown("seed of the run", str(seed), map(str, known))
-    found: dict[str, tuple[Row, int, Model]] = {}
-    for row in results.rows:
-        for seed, model in zip(known, row.models, strict=True):
-            if model.finished and (not seeds or seed in seeds):
-                found.setdefault(model.address, (row, seed, model))
-    return found
+        if seed not in results.study.seeds:
+            raise unknown("seed of the run", str(seed), map(str, results.study.seeds))
+    models: dict[str, FinishedModel] = {}
+    for generation in results.generations:
+        for seed, result in generation.seeds.items():
+            if not seeds or seed in seeds:
+                entry = FinishedModel(model=result.model, generation=generation, seed=seed)
+                models.setdefault(result.model.address, entry)
+    return models
 
 
 def measure_transfer(
@@ -57,30 +57,29 @@ def measure_transfer(
     *,
     floor: bool = True,
 ) -> Iterator[ProbeProgress]:
-    """Probe every finished model of a study on another dataset and keep what comes out; what is kept is not redone.
+    """Probe every finished model of a study on another dataset, and store the results that are missing.
 
-    With ``floor`` the pixels are probed too, once for each shape of images that the models were trained on: larger
-    ones brought down to ``analysis.transfer.probes.pixels_of`` it.
+    With ``floor`` the pixels are probed too, once for each shape that ``pixel_shape`` gives for the models' images.
 
-    Errors: ``ValueError`` where nothing is finished; those of :func:`finished_models` and of ``lineage.transfer``.
-    What a request gets wrong is said before anything is probed.
+    Errors: ``ValueError`` if no model is finished; those of :func:`finished_models`, :func:`check_transfer`,
+    :func:`probe_model` and :func:`probe_pixels`. Mistakes in the request are raised before anything is probed.
     """
     models = finished_models(results, seeds)
     if not models:
-        raise ValueError("no model of the run is finished yet: the command that began it continues it")
+        raise ValueError("no model of the run is finished yet: run the command that started it again to continue")
     if "linear" in probes:
         check_training(to.splits.train.labels)
-    undone = [(row, seed, model) for row, seed, model in models.values() if missing(model, to, probes)]
-    kinds = {(row.model, shape_of(model)): model for row, _, model in undone}
+    pending = [entry for entry in models.values() if Subject.model(entry.model).missing(to, probes)]
+    kinds = {(entry.generation.network, entry.model.input_shape()): entry.model for entry in pending}
     for model in kinds.values():
         check_transfer(model, to)
-    runs = next(iter(models.values()))[2].folder.parent.parent
-    shapes = sorted({pixels_of(shape_of(model)) for _, _, model in models.values()}) if floor else []
-    bare = [shape for shape in shapes if missing_of_pixels(runs, shape, to, probes)]
-    of = len(undone) + len(bare)
-    for number, (row, seed, model) in enumerate(undone, 1):
-        probe_model(model, to, probes)
-        yield ProbeProgress(number, of, row, seed)
-    for number, shape in enumerate(bare, len(undone) + 1):
+    runs = next(iter(models.values())).model.runs
+    shapes = sorted({pixel_shape(entry.model.input_shape()) for entry in models.values()}) if floor else []
+    pending_shapes = [shape for shape in shapes if Subject.pixels(runs, shape).missing(to, probes)]
+    of = len(pending) + len(pending_shapes)
+    for number, entry in enumerate(pending, 1):
+        probe_model(entry.model, to, probes)
+        yield ProbeProgress(number=number, of=of, generation=entry.generation, seed=entry.seed)
+    for number, shape in enumerate(pending_shapes, len(pending) + 1):
         probe_pixels(runs, shape, to, probes)
-        yield ProbeProgress(number, of, None, None)
+        yield ProbeProgress(number=number, of=of)

@@ -1,246 +1,168 @@
-"""What a finished model's features are worth on another dataset: probed once, when first asked for, and kept.
-
-``runs/transfer/ADDRESS/DIGEST`` holds what one probe gave for one model on one dataset; ``pixels`` in the place of
-the address, what it gave on pixels alone. None of it is part of a model: what is deleted is computed again.
-"""
+"""Probe the features of a model, or the pixels, on another dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tutelage import serialization, storage
-from tutelage.artifacts.model import Model
-from tutelage.artifacts.trained import Shape, Trained
-from tutelage.data import Splits
+from tutelage import storage
+from tutelage.analysis.transfer.results import Destination, Probe, ProbeResult, Subject
+from tutelage.artifacts.model import Model, Shape
+from tutelage.data import Dataset
 from tutelage.engine import Engine
-from tutelage.evaluation.features import CONVERSION, converted, features
+from tutelage.evaluation.features import CONVERSION, converted, features, last_linear
 from tutelage.evaluation.probe import PROTOCOLS, knn_probe, linear_probe
-from tutelage.validation import parse_json
+from tutelage.models.feature_hooks import resolve
 
-Probe = Literal["linear", "knn"]
-PROBES: tuple[Probe, ...] = ("linear", "knn")
-PIXELS = "pixels"
-MOST_PIXELS = 16
-"""A side of the images whose pixels are probed: with thousands of pixels that takes longer than all else."""
-_FILE = "transfer.json"
-_WAIT = 3600.0  # seconds for another process that probes the same model
+MAX_SIDE = 16
+"""The longest side of images whose pixels are probed: a fit on thousands of pixels takes longer than all others."""
+_LOCK_SECONDS = 3600.0  # how long to wait for another process that probes the same model
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
-    """What one probe gave on the features of one model, or on the pixels, of one dataset.
+class FeatureSets(NamedTuple):
+    """Features ``[N, D]`` of the training and the test images, and the module they come from."""
 
-    ``model`` is an address, or ``pixels``; ``weights`` is the SHA-256 of the model's weights. ``layers`` are the
-    modules that were asked for, none for the input of the last linear layer, and ``layer`` is the one taken.
-    ``shape`` is that of the images ``(C, H, W)`` once converted, ``width`` the number of features. ``accuracy`` is
-    on the test set, in ``[0, 1]``; ``l2`` and ``converged`` are those of
-    :func:`tutelage.evaluation.probe.linear_probe`.
-    """
-
-    model: str
-    weights: str
-    data: str
-    fingerprint: str
-    train_size: int
-    test_size: int
-    num_classes: int
-    probe: Probe
-    protocol: Mapping[str, Any]
-    conversion: str
-    layers: tuple[str, ...]
+    train: Tensor
+    test: Tensor
     layer: str
-    shape: Shape
-    width: int
-    accuracy: float
-    l2: float | None = None
-    converged: bool = True
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Destination:
-    """The other dataset under the name it is told by, and the modules whose features are asked for.
+def pixel_shape(shape: Shape) -> Shape:
+    """The shape of the images whose pixels are the floor of a model with this input shape.
 
-    Of each network the first of ``layers`` that it has is taken; without any, the input of its last linear layer.
-    """
+    No side is above ``MAX_SIDE``.
 
-    splits: Splits
-    name: str
-    layers: tuple[str, ...] = ()
-
-
-def kept(model: Model) -> tuple[Transfer, ...]:
-    """What is kept of a finished model: by the protocols there are now, of the weights it has now."""
-    return _all(_folder(model), _weights(model))
-
-
-def kept_of_pixels(runs: Path) -> tuple[Transfer, ...]:
-    """What the probes gave on pixels, by the protocols there are now."""
-    return _all(runs / "transfer" / PIXELS, "")
-
-
-def missing(model: Model, to: Destination, probes: Sequence[Probe]) -> tuple[Probe, ...]:
-    """The probes of a finished model that are not kept yet."""
-    return _missing(_folder(model), _weights(model), to, probes)
-
-
-def missing_of_pixels(runs: Path, shape: Shape, to: Destination, probes: Sequence[Probe]) -> tuple[Probe, ...]:
-    """The probes of pixels that are not kept yet."""
-    return _missing(runs / "transfer" / PIXELS, "", to, probes, shape)
-
-
-def shape_of(model: Model) -> Shape:
-    """The shape ``(C, H, W)`` of the images that a finished model was trained on."""
-    return Trained(model).shape
-
-
-def pixels_of(shape: Shape) -> Shape:
-    """The shape of the images whose pixels are the floor of a model of this shape: no side above ``MOST_PIXELS``.
-
-    >>> pixels_of((3, 32, 12))
+    >>> pixel_shape((3, 32, 12))
     (3, 16, 12)
     """
     channels, height, width = shape
-    return channels, min(height, MOST_PIXELS), min(width, MOST_PIXELS)
+    return channels, min(height, MAX_SIDE), min(width, MAX_SIDE)
+
+
+def feature_layer(model: Model, network: nn.Module, layers: Sequence[str]) -> str:
+    """Choose the module of a model's network whose output (``NAME``) or input (``NAME:input``) the features are.
+
+    It is the first of ``layers`` that the network has; without ``layers``, the input of its last linear layer.
+
+    Errors: ``ValueError`` if the network has none of the layers, and those of ``evaluation.features.last_linear``.
+    """
+    channels, height, width = model.input_shape()
+    size = model.normalization().size
+    try:
+        if layers:
+            return _first_present(network, layers)
+        return f"{last_linear(network, (channels, size or height, size or width))}:input"
+    except ValueError as error:
+        raise ValueError(f"{model.network_name()}: {error}") from None
 
 
 def check_transfer(model: Model, to: Destination) -> None:
-    """Make sure that a finished model's features can be taken, without running it over the dataset.
+    """Make sure that a finished model's features can be computed, without running it over the dataset.
 
-    Errors: ``ValueError`` for a layer that does not exist or is not clear, for images that cannot be converted, and
+    Errors: ``ValueError`` for a layer that does not exist or is ambiguous, for images that cannot be converted, and
     for weights that do not fit the network.
     """
-    trained = Trained(model)
-    converted(to.splits.test.images[:1], trained.shape)
-    trained.layer(trained.network(), to.layers)
+    converted(to.splits.test.images[:1], model.input_shape())
+    feature_layer(model, model.load_network(), to.layers)
 
 
 def probe_model(model: Model, to: Destination, probes: Sequence[Probe]) -> None:
-    """Probe the features of a finished model on another dataset and keep what comes out; what is kept is not redone.
+    """Probe the features of a finished model on another dataset and store the results that are missing.
 
     Errors: those of :func:`check_transfer`; ``ValueError`` for features that are not finite and for what a probe
-    refuses; ``storage.Damaged`` for a model that is not what its manifest says; ``OSError`` for a folder that cannot
-    be written.
+    refuses; ``storage.Damaged`` for a model that does not match its manifest; ``OSError`` for a folder that cannot be
+    written.
     """
+    shape = model.input_shape()
 
-    def sets() -> tuple[list[Tensor], str]:
+    def compute() -> FeatureSets:
         model.verify()
-        network = trained.network()
-        layer = trained.layer(network, to.layers)
-        engine = Engine.choose(precision=trained.precision)
-        return [
-            features(network, part.images, trained.normalization, engine, shape=trained.shape, layer=layer)
-            for part in (to.splits.train, to.splits.test)
-        ], layer
+        network, normalization = model.load_network(), model.normalization()
+        engine = Engine.choose(precision=model.config()["precision"])
+        layer = feature_layer(model, network, to.layers)
 
-    trained = Trained(model)
-    _probe(_folder(model), _weights(model), to, probes, trained.shape, sets)
+        def features_of(part: Dataset) -> Tensor:
+            return features(network, part.images, normalization, engine, shape=shape, layer=layer)
+
+        return FeatureSets(features_of(to.splits.train), features_of(to.splits.test), layer)
+
+    _probe(Subject.model(model), shape, to, probes, compute)
 
 
 def probe_pixels(runs: Path, shape: Shape, to: Destination, probes: Sequence[Probe]) -> None:
-    """Probe the pixels of a dataset, converted to one shape as for a network, and keep what comes out.
+    """Probe the pixels of a dataset, converted to one shape as for a network, and store the missing results.
 
     Errors: ``ValueError`` for images that cannot be converted and for what a probe refuses; ``OSError`` for a folder
     that cannot be written.
     """
 
-    def sets() -> tuple[list[Tensor], str]:
-        parts = (to.splits.train.images, to.splits.test.images)
-        return [torch.cat([converted(few, shape).flatten(1) for few in part.split(500)]) for part in parts], ""
+    def pixels_of(part: Dataset) -> Tensor:
+        return torch.cat([converted(batch, shape).flatten(1) for batch in part.images.split(500)])
 
-    _probe(runs / "transfer" / PIXELS, "", to, probes, shape, sets)
+    def compute() -> FeatureSets:
+        return FeatureSets(pixels_of(to.splits.train), pixels_of(to.splits.test), "")
+
+    _probe(Subject.pixels(runs, shape), shape, to, probes, compute)
+
+
+def _first_present(network: nn.Module, layers: Sequence[str]) -> str:
+    """The first of some layers that a network has.
+
+    Errors: ``ValueError`` about the first layer, if it has none.
+    """
+    faults = []
+    for layer in layers:
+        try:
+            resolve(network, layer.removesuffix(":input"))
+        except ValueError as error:
+            faults.append(error)
+        else:
+            return layer
+    raise faults[0]
 
 
 def _probe(
-    folder: Path,
-    weights: str,
-    to: Destination,
-    probes: Sequence[Probe],
-    shape: Shape,
-    sets: Callable[[], tuple[list[Tensor], str]],
+    subject: Subject, shape: Shape, to: Destination, probes: Sequence[Probe], compute: Callable[[], FeatureSets]
 ) -> None:
     from importlib.metadata import version
 
-    with storage.lock(folder, wait=_WAIT):
-        probes = _missing(folder, weights, to, probes, shape)  # whoever held the lock may have just kept them
-        if not probes:
+    versions = {"torch": torch.__version__, "scikit-learn": version("scikit-learn")}
+    with storage.lock(subject.folder, wait=_LOCK_SECONDS):
+        missing = subject.missing(to, probes)  # checked under the lock: another process may just have stored them
+        if not missing:
             return
-        (train, test), layer = sets()
-        labels = to.splits.train.labels, to.splits.test.labels
-        for probe in probes:
-            found: dict[str, Any] = {}
-            if probe == "linear":
-                found = linear_probe(train, labels[0], test, labels[1])._asdict()
-            else:
-                found["accuracy"] = knn_probe(train, labels[0], test, labels[1])
-            transfer = Transfer(
-                model=folder.name,
-                weights=weights,
-                data=to.name,
-                fingerprint=to.splits.fingerprint,
-                train_size=len(train),
-                test_size=len(test),
-                num_classes=to.splits.facts.num_classes,
-                probe=probe,
-                protocol=PROTOCOLS[probe],
-                conversion=CONVERSION,
-                layers=to.layers if weights else (),
-                layer=layer,
-                shape=shape,
-                width=train.shape[1],
-                **found,
-            )
-            storage.commit(
-                folder / _digest(weights, to, probe, shape),
-                {_FILE: storage.json_bytes(serialization.to_json(transfer))},
-                {"torch": torch.__version__, "scikit-learn": version("scikit-learn")},
-            )
+        sets = compute()
+        for probe in missing:
+            subject.store(_result(subject, shape, to, probe, sets), to, versions)
 
 
-def _missing(
-    folder: Path, weights: str, to: Destination, probes: Sequence[Probe], shape: Shape | None = None
-) -> tuple[Probe, ...]:
-    return tuple(probe for probe in probes if _read(folder / _digest(weights, to, probe, shape)) is None)
-
-
-def _digest(weights: str, to: Destination, probe: Probe, shape: Shape | None) -> str:
-    """What one probe's folder is called: of everything that decides what comes out, the model's address beside it."""
-    of: list[Any] = [weights, to.layers] if weights else [shape]
-    return serialization.digest([*of, to.splits.fingerprint, probe, PROTOCOLS[probe], CONVERSION])[:24]
-
-
-def _read(folder: Path) -> Transfer | None:
-    """What a folder keeps; None where it is not whole, or another version's, so that it is computed again."""
-    if not storage.is_finished(folder):
-        return None
-    try:
-        storage.verify(folder)
-        found = serialization.from_json(parse_json((folder / _FILE).read_bytes(), str(folder / _FILE)))
-    except (storage.Damaged, ValueError):
-        return None
-    return found if isinstance(found, Transfer) else None
-
-
-def _all(folder: Path, weights: str) -> tuple[Transfer, ...]:
-    found = [_read(path) for path in sorted(folder.glob("*"))]
-    return tuple(
-        one
-        for one in found
-        if one is not None
-        and (one.weights, one.conversion) == (weights, CONVERSION)
-        and one.protocol == PROTOCOLS.get(one.probe)
+def _result(subject: Subject, shape: Shape, to: Destination, probe: Probe, sets: FeatureSets) -> ProbeResult:
+    train_labels, test_labels = to.splits.train.labels, to.splits.test.labels
+    l2, converged = None, True
+    if probe == "linear":
+        accuracy, l2, converged = linear_probe(sets.train, train_labels, sets.test, test_labels)
+    else:
+        accuracy = knn_probe(sets.train, train_labels, sets.test, test_labels)
+    return ProbeResult(
+        model=subject.folder.name,
+        weights=subject.weights,
+        data=to.name,
+        fingerprint=to.splits.fingerprint,
+        train_size=len(sets.train),
+        test_size=len(sets.test),
+        num_classes=to.splits.info.num_classes,
+        probe=probe,
+        protocol=PROTOCOLS[probe],
+        conversion=CONVERSION,
+        layers=to.layers if subject.weights else (),
+        layer=sets.layer,
+        shape=shape,
+        width=sets.train.shape[1],
+        accuracy=accuracy,
+        l2=l2,
+        converged=converged,
     )
-
-
-def _folder(model: Model) -> Path:
-    return model.folder.parent.parent / "transfer" / model.address
-
-
-def _weights(model: Model) -> str:
-    """The SHA-256 of a model's weights, by its manifest: a model that was trained again may have others."""
-    return str(storage.read_manifest(model.folder)["files"].get("weights.safetensors", {}).get("sha256"))

@@ -1,0 +1,129 @@
+"""What a lineage would train, and what that would cost, without training it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tutelage.data import DatasetInfo
+from tutelage.lineage import Lineage, expected_scores
+from tutelage.models.build import build
+from tutelage.objective import Objective, ScoreDifference
+from tutelage.training import Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkCost:
+    """The size of a network: its parameters, and the operations of one image's forward pass.
+
+    Units: ``forward_flops`` in floating-point operations; a multiply-add counts as two.
+    """
+
+    parameters: int
+    forward_flops: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationExplanation:
+    """One generation: its network, what it minimises, and what training it costs.
+
+    ``objective`` is the formula with its numbers; ``tolerance`` holds ``(eta, k)`` of each score difference in it.
+    ``expected`` is the closed form of the labelled class's score at the optimum, where there is one.
+    ``gradient_shares`` are each term's share of the gradient on the first batch, empty where they were not measured.
+
+    Units: ``work`` in floating-point operations of the whole training run.
+    """
+
+    name: str
+    network: str
+    cost: NetworkCost
+    teachers: tuple[str, ...]
+    objective: str
+    tolerance: tuple[tuple[float, int], ...]
+    expected: float | None
+    schedule: Schedule
+    steps: int
+    work: float
+    gradient_shares: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What a lineage would train: on which data, in how many views of each training image, and its generations."""
+
+    lineage: str
+    data: str
+    info: DatasetInfo
+    views: int
+    generations: tuple[GenerationExplanation, ...]
+
+    @property
+    def work(self) -> float:
+        """The floating-point operations of all generations at one seed."""
+        return sum(generation.work for generation in self.generations)
+
+
+def explain(lineage: Lineage, info: DatasetInfo, shares: Sequence[Mapping[str, float]] = ()) -> Explanation:
+    """Explain the generations of a lineage on data like this, from its configuration alone.
+
+    ``shares`` are those of ``lineage.first_gradient_shares``, one mapping per generation, where they were measured.
+
+    Formula: a step is a forward pass and a backward pass of twice its cost; each teacher adds its forward pass.
+    ``work = (3 * forward + sum of the teachers' forward) * images * epochs``.
+
+    >>> from tutelage.recipes import call
+    >>> info = DatasetInfo(class_names=("cat", "dog"), channels=1, height=8, width=8, train_size=100, test_size=10,
+    ...                    padding=1, flip=True)
+    >>> student = explain(call("tolerant", epochs=2, batch_size=30, generations=1), info).generations[1]
+    >>> student.teachers, student.steps, student.cost.parameters
+    (('patriarch',), 8, 74482)
+    """
+    costs = {name: _cost(name, info) for name in dict.fromkeys(one.model for one in lineage.generations)}
+    scores = expected_scores(lineage, info.num_classes)
+    generations = []
+    for place, generation in enumerate(lineage.generations):
+        schedule = generation.schedule
+        teachers = [lineage.generations[teacher] for teacher in generation.teachers]
+        teachers_flops = sum(costs[teacher.model].forward_flops for teacher in teachers)
+        per_image = 3 * costs[generation.model].forward_flops + teachers_flops
+        generations.append(
+            GenerationExplanation(
+                name=generation.name,
+                network=generation.model,
+                cost=costs[generation.model],
+                teachers=tuple(teacher.name for teacher in teachers),
+                objective=str(generation.objective),
+                tolerance=_tolerance(generation.objective),
+                expected=scores[place],
+                schedule=schedule,
+                steps=-(-info.train_size // schedule.batch_size) * schedule.epochs,
+                work=per_image * info.train_size * schedule.epochs,
+                gradient_shares=shares[place] if shares else {},
+            )
+        )
+    return Explanation(
+        lineage=lineage.name,
+        data=lineage.data.name,
+        info=info,
+        views=lineage.views.count,
+        generations=tuple(generations),
+    )
+
+
+def _tolerance(objective: Objective) -> tuple[tuple[float, int], ...]:
+    return tuple((term.weight, term.k) for term in objective.terms if isinstance(term, ScoreDifference))
+
+
+def _cost(name: str, info: DatasetInfo) -> NetworkCost:
+    with torch.device("meta"):  # shapes alone: no weights are allocated and nothing is computed
+        network = build(name, info.num_classes, info.channels).eval()
+        image = torch.zeros(1, info.channels, info.height, info.width)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(image)
+    return NetworkCost(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        forward_flops=float(counter.get_total_flops()),
+    )
