@@ -17,7 +17,7 @@ from tutelage.lineage import Lineage, models_of
 from tutelage.recipes import call
 from tutelage.recipes.baselines import baseline
 from tutelage.study import Failure, Study, StudyRecord
-from tutelage.study.spec import write_failures, write_study
+from tutelage.study.files import write_failures, write_study
 
 IMAGES, CLASSES = 200, 10
 Accuracy = Callable[[str, int, int], float]
@@ -36,14 +36,15 @@ def write(
     command: str = "tutelage study --arm ...",
     without: Sequence[tuple[str, int]] = (),
     failures: Sequence[Failure] = (),
+    watch_test: bool = False,
 ) -> str:
-    """Write a study and its models; ``accuracy`` by arm, place and seed, ``without`` (arm, seed) left out.
+    """Write a study and its models; ``accuracy`` is by arm, place and seed, ``without`` omits pairs (arm, seed).
 
     Nothing is synced to the disk: these folders need not outlive a power cut.
     """
-    with pytest.MonkeyPatch.context() as quick:
-        quick.setattr("os.fsync", lambda handle: None)
-        return _write_all(study, runs, accuracy, class_names, command, without, failures)
+    with pytest.MonkeyPatch.context() as unsynced:
+        unsynced.setattr("os.fsync", lambda handle: None)
+        return _write_all(study, runs, accuracy, class_names, command, without, failures, watch_test)
 
 
 def _write_all(
@@ -54,16 +55,18 @@ def _write_all(
     command: str,
     without: Sequence[tuple[str, int]],
     failures: Sequence[Failure],
+    watch_test: bool,
 ) -> str:
     count = len(study.lineages)
-    written = StudyRecord(
+    record = StudyRecord(
         study=study,
         precision="fp32",
         fingerprints=("f" * 64,) * count,
         num_classes=(CLASSES,) * count,
         command=command,
+        watch_test=watch_test,
     )
-    write_study(written, runs)
+    write_study(record, runs)
     write_failures(study.name, failures, runs)
     for lineage in study.lineages:
         for seed in study.seeds:
@@ -72,7 +75,7 @@ def _write_all(
             for place, model in enumerate(models_of(lineage, seed, "f" * 64, "fp32", runs)):
                 if not model.finished:
                     share = accuracy(lineage.name, place, seed)
-                    _write(lineage, place, seed, share, model.folder, class_names, study.watch_test)
+                    _write(lineage, place, seed, share, model.folder, class_names, watch_test)
     return study.name
 
 
@@ -81,7 +84,7 @@ def comparison(study: Study, runs: Path) -> Comparison:
 
 
 def _write(
-    lineage: Lineage, place: int, seed: int, share: float, folder: Path, class_names: Sequence[str], watched: bool
+    lineage: Lineage, place: int, seed: int, share: float, folder: Path, class_names: Sequence[str], watch_test: bool
 ) -> None:
     generator = torch.Generator().manual_seed(1000 * seed + place)
     labels = torch.arange(IMAGES) % CLASSES
@@ -91,11 +94,11 @@ def _write(
     epochs = lineage.generations[place].schedule.epochs
     lines = [
         {"epoch": epoch, "loss": 2.5 / epoch, "accuracy": share * epoch / epochs, "lr": 0.1}
-        | ({"test/top1": share * epoch / epochs} if watched else {})
+        | ({"test/top1": share * epoch / epochs} if watch_test else {})
         for epoch in range(1, epochs + 1)
     ]
-    evaluation = {"test": measure(logits, labels), "train": measure(logits, labels)}
-    made_of = {
+    measures = measure(logits, labels).to_json()
+    config = {
         "place": place,
         "seed": seed,
         "lineage_seed": seed,
@@ -107,10 +110,10 @@ def _write(
         "class_names": list(class_names),
     }
     files = {
-        "config.json": storage.json_bytes(made_of),
+        "config.json": storage.json_bytes(config),
         "metrics.jsonl": "".join(json.dumps(line) + "\n" for line in lines).encode(),
         "predictions.safetensors": storage.tensor_bytes({"test": logits, "test_labels": labels}),
-        "evaluation.json": storage.json_bytes(evaluation),
+        "evaluation.json": storage.json_bytes({"test": measures, "train": measures}),
         "weights.safetensors": storage.tensor_bytes({"none": torch.zeros(1)}),
     }
     note = {"device": "x86_64", "precision": "fp32", "threads": 1, "torch": "2.13.0", "python": "3.11.7"}

@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws, filters, sorts and saves, and nothing that is not ours runs or leaves it."""
+"""The page in a browser: it draws, filters, sorts and saves; no foreign code runs in it, and it requests nothing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import limit
 from tests.report import made
 from tutelage.analysis import Comparison
 from tutelage.recipes.born_again import born_again
+from tutelage.report.format import Cell
+from tutelage.report.page.blocks import Section
 from tutelage.report.page.build import page
+from tutelage.report.table import Column, Table
 from tutelage.study import Study
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright comes with the extra dev")
@@ -82,21 +86,24 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, cached: None) -> str:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if shutil.which("chromium") is None:
-        subprocess.run(["make", "browser"], cwd=ROOT, capture_output=True, check=False, timeout=500)
+        subprocess.run(["make", "browser"], cwd=ROOT, capture_output=True, check=False, timeout=limit(500))
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("there is no chromium, and `make browser` could not install it")
     with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=chromium, args=list(SWITCHES))
+        patience = limit(60_000)  # milliseconds; five seconds, as is usual, are little beside other work
+        playwright.expect.set_options(timeout=patience)
+        launched = started.chromium.launch(executable_path=chromium, args=list(SWITCHES), timeout=patience)
         yield launched
         launched.close()
 
 
 class Opened:
-    """A page in a browser that reaches nothing, with all that it complained of or asked for."""
+    """A page in a browser without a network, with all that it reported and requested."""
 
     def __init__(self, browser: Any, file: Path, **context: Any) -> None:
         self.context = browser.new_context(**({"viewport": {"width": 1100, "height": 800}} | context))
+        self.context.set_default_timeout(limit(60_000))
         self.page = self.context.new_page()
         self.console: list[str] = []
         self.requests: list[str] = []
@@ -111,7 +118,7 @@ class Opened:
         self.page.route("**/*", self._route)
         self.own = file.as_uri()
         self.page.goto(self.own)
-        self.page.wait_for_selector("body[data-drawn], #trouble:visible", timeout=60_000)
+        self.page.wait_for_selector("body[data-drawn], #trouble:visible")
         assert not self.page.locator("#trouble").is_visible(), self.page.locator("#trouble").inner_text()
 
     def _route(self, route: Any) -> None:
@@ -148,7 +155,7 @@ Open = Callable[..., Opened]
 
 @pytest.fixture
 def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """Open a page; at the end it must have complained of nothing and asked for nothing."""
+    """Open a page; at the end it must have reported nothing and requested nothing."""
     pages: list[Opened] = []
 
     def open_page(text: str, **context: Any) -> Opened:
@@ -158,10 +165,10 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
         return pages[-1]
 
     yield open_page
-    found = [page.complaints for page in pages]
+    complaints = [page.complaints for page in pages]
     for page_ in pages:
         page_.context.close()
-    assert found == [[]] * len(pages)
+    assert complaints == [[]] * len(pages)
 
 
 def test_plots_are_drawn(opened: Open, text: str) -> None:
@@ -182,7 +189,7 @@ def test_marks_lie_where_their_numbers_are(opened: Open, text: str, compared: Co
     means = opened(text).page.locator("figure").first.locator(".mark-symbol").last.locator("path")
     places = [means.nth(place).bounding_box() for place in range(means.count())]
     middles = [box["x"] + box["width"] / 2 for box in places if box is not None]
-    values = [standing.difference.mean for standing in compared.standings if standing.difference is not None]
+    values = [arm.difference.mean for arm in compared.arms if arm.difference is not None]
     step = (middles[0] - middles[1]) / (values[0] - values[1])
     assert step > 0
     for middle, value in zip(middles, values, strict=True):
@@ -199,7 +206,7 @@ def test_arms_and_kinds_are_filtered(opened: Open, text: str) -> None:
     playwright.expect(shown.figure("Accuracy over generations").locator(".mark-symbol path")).to_have_count(
         before - 1
     )
-    assert shown.figure("Accuracy over generations").locator(".key li:visible").count() == 3
+    assert shown.figure("Accuracy over generations").locator(".legend li:visible").count() == 3
     shown.page.locator(".kind select").select_option("ensemble")
     assert shown.column("comparison", 3) == ["ensemble"]
     playwright.expect(shown.figure("Accuracy over generations").locator(".mark-symbol path")).to_have_count(2)
@@ -223,7 +230,7 @@ def test_a_chart_shows_what_is_chosen(opened: Open, text: str) -> None:
     playwright.expect(loss.locator(".mark-line path")).to_have_count(1)
 
 
-def test_tables_are_sorted_by_numbers(opened: Open, text: str) -> None:
+def test_tables_are_sorted_by_values(opened: Open, text: str, compared: Comparison) -> None:
     shown = opened(text)
     heading = shown.page.locator("table[data-name='comparison'] th", has_text="difference")
     heading.get_by_role("button").click()
@@ -241,6 +248,34 @@ def test_tables_are_sorted_by_numbers(opened: Open, text: str) -> None:
     assert heading.get_attribute("aria-sort") is None
 
 
+def test_text_does_not_decide_the_order_of_numbers(opened: Open, compared: Comparison) -> None:
+    """Texts that no number can be read from, one that is not finite, one without a value, and none at all."""
+    cells = (
+        Cell("about ten", 10.0),
+        Cell("< 0.001", 0.0004),
+        Cell("minus two", -2.0),
+        Cell("1,234", 1234),
+        Cell("beyond", float("inf")),
+        Cell("5 (the reference)"),
+        Cell(),
+    )
+    table = Table(
+        name="own",
+        title="Own",
+        columns=(Column("name"), Column("value", "number")),
+        rows=tuple((Cell(f"row {place}"), cell) for place, cell in enumerate(cells)),
+    )
+    shown = opened(page({"a-run": compared}, [lambda _: Section(title="Own", blocks=(table,))]))
+    heading = shown.page.locator("table[data-name='own'] th", has_text="value")
+    heading.get_by_role("button").click()
+    ascending = ["minus two", "< 0.001", "about ten", "1,234", "beyond"]
+    without = ["5 (the reference)", ""]
+    assert shown.column("own", 2) == [*ascending, *without]
+    heading.get_by_role("button").click()
+    assert shown.column("own", 2) == [*ascending[::-1], *without]
+    assert heading.evaluate("(element) => getComputedStyle(element).textAlign") == "right"
+
+
 def test_a_figures_csv_is_its_data(opened: Open, text: str, compared: Comparison) -> None:
     shown = opened(text)
     name, (names, *rows) = shown.saved(shown.figure("Difference to plain").get_by_role("button", name="CSV"))
@@ -248,13 +283,12 @@ def test_a_figures_csv_is_its_data(opened: Open, text: str, compared: Comparison
     assert not [heading for heading in names if heading.startswith("_")]
     lines = [dict(zip(names, row, strict=True)) for row in rows]
     means = [line for line in lines if line["part"] == "mean"]
-    tested = [standing for standing in compared.standings if standing.difference is not None]
-    for line, standing in zip(means, tested, strict=True):
-        assert standing.difference is not None
-        assert line["arm"] == standing.arm
-        assert float(line["difference"]) == standing.difference.mean
-        assert (float(line["low"]) if line["low"] else None) == standing.difference.low
-        assert int(line["seeds"]) == standing.difference.n
+    tested = [(arm.arm, arm.difference) for arm in compared.arms if arm.difference is not None]
+    for line, (arm, difference) in zip(means, tested, strict=True):
+        assert line["arm"] == arm
+        assert float(line["difference"]) == difference.mean
+        assert (float(line["low"]) if line["low"] else None) == difference.low
+        assert int(line["seeds"]) == difference.n
     assert len(lines) == len(means) + 4 + 3 + 4 + 4
     shown.page.get_by_role("checkbox", name="better").uncheck()  # the data is whole, whatever is shown
     assert len(shown.saved(shown.figure("Difference to plain").get_by_role("button", name="CSV"))[1]) == 1 + len(
@@ -270,7 +304,7 @@ def test_a_table_is_saved_and_a_figures_data_shown(opened: Open, text: str) -> N
     assert [row[0] for row in rows] == ["arm", "plain", "better", "worse", "chain", "chain"]
     figure = shown.figure("NLL over generations")
     figure.get_by_text("Data (8 rows)").click()
-    assert figure.locator(".data tbody tr").count() == 8
+    playwright.expect(figure.locator(".data tbody tr")).to_have_count(8)
     assert figure.locator(".data th").first.inner_text() == "arm"
 
 
@@ -300,7 +334,7 @@ def test_the_theme_follows_the_reader_and_the_switch(opened: Open, text: str) ->
     assert not shown.page.locator(".filter").is_visible()
     assert shown.page.locator("figure").first.is_visible()
     shown.page.set_viewport_size({"width": 794, "height": 1100})  # A4 at 96 dots an inch
-    assert shown.page.evaluate("document.documentElement.scrollWidth") == 794
+    shown.page.wait_for_function("document.documentElement.scrollWidth === 794")
     assert shown.page.pdf().startswith(b"%PDF")
     night = opened(text, color_scheme="dark")
     assert night.page.evaluate(PAPER) == DARK
@@ -355,16 +389,16 @@ def test_hostile_names_stay_text(opened: Open, hostile: str) -> None:
 
 @pytest.mark.fault(38)
 def test_the_policy_holds(browser: Any, text: str, tmp_path: Path) -> None:
-    """What the other tests would notice: foreign code and requests in a page are stopped, and reported."""
+    """Foreign code and requests in a page are stopped, and reported: the other tests would notice them."""
     file = tmp_path / "spoilt.html"
     foreign = (
         "<script>owned()</script><img src='https://example.org/x.png' onerror='owned()'><p style='color:red'>x</p>"
     )
     file.write_text(text.replace("<main", f"{foreign}<main"), encoding="utf-8")
     shown = Opened(browser, file)
-    found = shown.page.evaluate("violations")
-    assert {"script-src-elem", "script-src-attr", "img-src", "style-src-attr"} <= set(found)
-    assert "a script ran" not in found
+    violations = shown.page.evaluate("violations")
+    assert {"script-src-elem", "script-src-attr", "img-src", "style-src-attr"} <= set(violations)
+    assert "a script ran" not in violations
     later = "try { done(eval('1')); } catch (fault) { done(fault.name); }"  # what a tool runs at once may use eval
     assert shown.page.evaluate(f"new Promise((done) => setTimeout(() => {{ {later} }}))") == "EvalError"
     assert shown.page.evaluate("fetch('https://example.org/').then(() => 'sent', () => 'refused')") == "refused"

@@ -1,227 +1,208 @@
-"""The arms of a study compared: for a terminal, as Markdown and as CSV."""
+"""The comparison of a study's arms: as a table, a page of Markdown, and records for CSV."""
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-from typing import TYPE_CHECKING
+from importlib.metadata import version
 
-from tutelage.analysis import ArmResult, Comparison
+from tutelage.analysis import ArmResult, Comparison, Paired, Summary
 from tutelage.analysis.comparison import LEVEL
-from tutelage.analysis.statistics import Paired, Summary
-from tutelage.errors import printable
-from tutelage.report.remarks import RULE, continued, lost_arms
-from tutelage.report.remarks import seeds as told_seeds
+from tutelage.report import markdown
+from tutelage.report.csv import records_csv
+from tutelage.report.format import Cell, escape_markdown, fenced, interval, mean, mean_std, p_value, seeds, text
+from tutelage.report.remarks import AT_CHANCE, at_chance_arms, environment_changes
+from tutelage.report.table import Column, Record, Table
 from tutelage.study import Failure
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 TESTS = {"t": "paired t test", "wilcoxon": "Wilcoxon's signed ranks", "permutation": "permutation test"}
-HEADINGS = ("arm", "model", "seeds", "test top-1", "interval", "difference", "p (Holm)", "verdict", "NLL", "ECE")
+COLUMNS = (
+    Column("arm"),
+    Column("model"),
+    Column("seeds", "number"),
+    Column("test top-1", "number"),
+    Column("interval", "number"),
+    Column("difference", "number"),
+    Column("p (Holm)", "number"),
+    Column("verdict"),
+    Column("NLL", "number"),
+    Column("ECE", "number"),
+)
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """One line an arm: accuracy with its interval, the difference to the reference and what it amounts to."""
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(
-        title=Text(_title(comparison)),
-        caption=Text(" ".join(notes(comparison))),
-        title_justify="left",
-        caption_justify="left",
+    """One row per arm: accuracy with its interval, the difference to the reference, and what it amounts to."""
+    return Table(
+        name="comparison",
+        title=title(comparison),
+        columns=COLUMNS,
+        rows=tuple(cells(comparison, arm) for arm in comparison.arms),
+        notes=(" ".join(notes(comparison)),),
+        records=tuple(_record(comparison, arm) for arm in comparison.arms),
     )
-    for heading in HEADINGS:
-        words = heading in ("arm", "model", "verdict")
-        drawn.add_column(heading, justify="left" if words else "right", no_wrap=heading != "verdict")
-    for standing in comparison.standings:
-        drawn.add_row(*(Text(cell) for cell in _cells(comparison, standing)))
-    return drawn
 
 
-def markdown(comparison: Comparison) -> str:
-    """The comparison as a page: what was asked, the table, what is missing, and where every number comes from."""
-    rows = [HEADINGS, ("---",) * len(HEADINGS), *(_cells(comparison, standing) for standing in comparison.standings)]
-    lines = [f"# {_escaped(comparison.results.name)}", "", _escaped(_title(comparison)) + ".", ""]
+def comparison_markdown(comparison: Comparison) -> str:
+    """A page: the request, the table, what failed, and the provenance of every number."""
+    lines = [f"# {escape_markdown(comparison.results.name)}", "", escape_markdown(title(comparison)) + ".", ""]
     if comparison.results.command:
         lines += [*fenced(comparison.results.command), ""]
-    lines += [f"| {' | '.join(map(_escaped, row))} |" for row in rows]
-    lines += ["", *map(_escaped, notes(comparison))]
-    if reasons := missing(comparison):
-        lines += ["", "## What failed", "", *(f"- {_escaped(reason)}" for reason in reasons)]
-    lines += ["", "## What it was made with", "", *(f"- {_escaped(line)}" for line in provenance(comparison))]
+    lines += [*markdown.rows(comparison_table(comparison)), "", *map(escape_markdown, notes(comparison))]
+    if reasons := failures(comparison):
+        lines += ["", "## What failed", "", *(f"- {escape_markdown(reason)}" for reason in reasons)]
+    lines += ["", "## What it was made with", "", *(f"- {escape_markdown(line)}" for line in provenance(comparison))]
     lines += ["", "## Models", "", "| arm | model | seed | addresses |", "| --- | --- | --- | --- |"]
-    for standing in comparison.standings:
-        for seed, models in zip(standing.seeds, standing.models, strict=True):
+    for arm in comparison.arms:
+        for seed, models in arm.models.items():
             addresses = " ".join(f"`{model.address}`" for model in models)
-            lines.append(f"| {_escaped(standing.arm)} | {_escaped(standing.generation)} | {seed} | {addresses} |")
+            lines.append(f"| {escape_markdown(arm.arm)} | {escape_markdown(label(arm))} | {seed} | {addresses} |")
     return "\n".join(lines) + "\n"
 
 
-def as_csv(comparison: Comparison) -> str:
-    """The comparison as CSV: shares and differences in [0, 1] with all their digits, one line an arm.
-
-    Text that a spreadsheet would take for a formula begins with an apostrophe.
-    """
-    lines = [_numbers(comparison, standing) for standing in comparison.standings]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+def comparison_csv(comparison: Comparison) -> str:
+    """The comparison as CSV: shares and differences in [0, 1] with all their digits, one line per arm."""
+    return records_csv(comparison_table(comparison).records)
 
 
-def fenced(command: str) -> list[str]:
-    """A command as a block of Markdown, whose fence is longer than any run of backticks in it."""
-    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", command)), 0)
-    return [f"{fence}sh", *map(printable, command.split("\n")), fence]
-
-
-def missing(comparison: Comparison) -> list[str]:
-    """Why arms lack seeds, a line a reason."""
-    return [_why(failure) for failure in comparison.results.failures]
+def failures(comparison: Comparison) -> list[str]:
+    """Why arms lack seeds, one line per reason."""
+    return [_failure(failure) for failure in comparison.results.failures]
 
 
 def notes(comparison: Comparison) -> list[str]:
     """How to read the table."""
-    percent = f"{100 * comparison.confidence:g}"
-    interval = f"{percent} % t interval"
+    percentage = f"{100 * comparison.confidence:g}"
+    t_interval = f"{percentage} % t interval"
     difference = f"Difference: to {comparison.reference}, in points, paired by seed"
-    found = [
-        f"Last epoch, test set. Interval: {interval} of the mean over seeds. {difference}, with its {interval}.",
+    lines = [
+        f"Last epoch, test set. Interval: {t_interval} of the mean over seeds. {difference}, with its {t_interval}.",
         f"p (Holm): {TESTS[comparison.test]}, two-sided, corrected for the number of arms; intervals are not.",
         f"Below {LEVEL} an arm counts as better or worse.",
     ]
-    if any(standing.ensemble for standing in comparison.standings):
-        found.append("An ensemble costs as many times more to use as it has members, and is corrected apart.")
-    if arms := lost_arms(comparison):
-        found += [*(f"{arm}." for arm in arms), RULE]
-    if comparison.results.study.watch_test:
-        found.append("The test set was watched during training; nothing was chosen by it.")
-    return found
+    if any(arm.ensemble for arm in comparison.arms):
+        lines.append("An ensemble costs as many times more to use as it has members, and is corrected separately.")
+    if arms := at_chance_arms(comparison):
+        lines += [*(f"{arm}." for arm in arms), AT_CHANCE]
+    if comparison.results.watch_test:
+        lines.append("The test set was watched during training; nothing was chosen by it.")
+    return lines
 
 
 def provenance(comparison: Comparison) -> list[str]:
-    """The data and the versions behind the numbers."""
-    from importlib.metadata import version
+    """The data and the versions behind the numbers, one line per fact."""
+    return [f"{name}: {value}" for name, value in provenance_facts(comparison)]
 
-    models = {model.address: model for standing in comparison.standings for line in standing.models for model in line}
-    notes = [model.made() for model in models.values()]
+
+def provenance_facts(comparison: Comparison) -> list[tuple[str, str]]:
+    """The data and the versions behind the numbers, as names and values; a name may appear more than once."""
+    models = {model.address: model for arm in comparison.arms for each in arm.models.values() for model in each}
+    records = [model.provenance() for model in models.values()]
     names = ("device", "precision", "threads", "torch", "python")
-    where = {name: sorted({str(note[name]) for note in notes if name in note}) for name in names}
-    prints = sorted({model.made_of()["data_fingerprint"] for model in models.values()})
+    values = {name: sorted({str(record[name]) for record in records if name in record}) for name in names}
+    fingerprints = sorted({model.config()["data_fingerprint"] for model in models.values()})
     data = sorted({lineage.data.name for lineage in comparison.results.study.lineages})
     return [
-        f"data: {', '.join(data)} (fingerprint {', '.join(prints) or 'unknown'})",
-        f"seeds: {' '.join(map(str, comparison.results.study.seeds))}",
-        *(f"{name}: {', '.join(values)}" for name, values in where.items() if values),
-        *continued(comparison.results),
-        f"tutelage {version('tutelage')}, statistics by scipy {version('scipy')}",
+        ("data", f"{', '.join(data)} (fingerprint {', '.join(fingerprints) or 'unknown'})"),
+        ("seeds", " ".join(map(str, comparison.results.study.seeds))),
+        *((name, ", ".join(values[name])) for name in names if values[name]),
+        *(("not bit for bit", change) for change in environment_changes(comparison.results)),
+        ("software", f"tutelage {version('tutelage')}, statistics by scipy {version('scipy')}"),
     ]
 
 
-def _title(comparison: Comparison) -> str:
+def title(comparison: Comparison) -> str:
+    """What is compared."""
     study = comparison.results.study
     data = ", ".join(dict.fromkeys(lineage.data.name for lineage in study.lineages))
-    seeds = f"{len(study.seeds)} seeds" if len(study.seeds) > 1 else "one seed (no interval)"
-    return f"{len(study.lineages)} arms on {data}, {seeds}, compared to {comparison.reference}"
+    count = f"{len(study.seeds)} seeds" if len(study.seeds) > 1 else "one seed (no interval)"
+    return f"{len(study.lineages)} arms on {data}, {count}, compared to {comparison.reference}"
 
 
-def _why(failure: Failure) -> str:
-    lines = failure.text.strip().splitlines()
-    arm = f"{failure.arm}, " if failure.arm else ""
-    return f"{arm}seed {failure.seed}: {lines[-1] if lines else 'no reason given'}"
+def label(arm: ArmResult) -> str:
+    """The name of what an arm was compared by: its last generation, or the ensemble of all."""
+    return f"ensemble of 0 to {arm.place}" if arm.ensemble else arm.generation
 
 
-def _cells(comparison: Comparison, standing: ArmResult) -> tuple[str, ...]:
-    asked = len(comparison.results.study.seeds)
-    done = len(standing.seeds)
+def verdict(comparison: Comparison, arm: ArmResult) -> str:
+    """The verdict on an arm in words."""
+    match arm.verdict:
+        case "unfinished":
+            return "not finished"
+        case "other data":
+            data = {lineage.name: lineage.data.name for lineage in comparison.results.study.lineages}
+            return f"not compared: on {data[arm.arm]}"
+        case "no common seed":
+            return "no seed in common with the reference"
+        case "same models":
+            return "the reference's own models"
+        case "one seed":
+            by_image = "" if arm.mcnemar is None else f"; McNemar p = {arm.mcnemar.p:.2g} for these two models"
+            return f"one seed: no interval{by_image}"
+        case "not shown":
+            assert arm.difference is not None
+            return f"no difference shown at n = {arm.difference.n}"
+    return arm.verdict
+
+
+def cells(comparison: Comparison, arm: ArmResult) -> tuple[Cell, ...]:
+    """The cells of an arm, one for each of ``COLUMNS``."""
+    top1 = [measures.top1 for measures in arm.measures.values()]
+    bounds = "" if arm.top1 is None else interval(arm.top1.low, arm.top1.high)
+    low = None if arm.top1 is None or arm.top1.low is None else 100 * arm.top1.low
     return (
-        standing.arm,
-        standing.generation,
-        told_seeds(done, asked, len(standing.at_chance)),
-        _spread(standing.top1),
-        _interval(standing.top1, ".2f"),
-        _difference(standing),
-        "" if standing.corrected is None else probability(standing.corrected),
-        standing.verdict,
-        "" if standing.nll is None else f"{standing.nll.mean:.3f}",
-        "" if standing.ece is None else f"{standing.ece.mean:.3f}",
+        text(arm.arm),
+        text(label(arm)),
+        seeds(len(arm.measures), len(comparison.results.study.seeds), len(arm.at_chance)),
+        mean_std(top1, scale=100.0),
+        Cell(bounds, low),
+        difference(arm),
+        p_value(arm.corrected),
+        text(verdict(comparison, arm)),
+        mean([measures.nll for measures in arm.measures.values()]),
+        mean([measures.ece for measures in arm.measures.values()]),
     )
 
 
-def probability(p: float) -> str:
-    """A p-value with two digits, and none that pretends to be 0.
-
-    >>> probability(0.0312), probability(0.00001), probability(1.0)
-    ('0.031', '< 0.001', '1.0')
-    """
-    return "< 0.001" if p < 0.001 else f"{p:#.2g}"
-
-
-def _spread(found: Summary | None) -> str:
-    if found is None:
-        return ""
-    deviation = "" if found.deviation is None else f" ± {100 * found.deviation:.2f}"
-    return f"{100 * found.mean:.2f}{deviation}"
+def difference(arm: ArmResult) -> Cell:
+    """The difference to the reference in points, with its interval."""
+    paired = arm.difference
+    if paired is None:
+        return Cell()
+    pairs = f" over {paired.n}" if paired.n < len(arm.measures) else ""
+    bounds = interval(paired.low, paired.high, sign=True)
+    return Cell(f"{100 * paired.mean:+.2f}{f' ({bounds})' if bounds else ''}{pairs}", 100 * paired.mean)
 
 
-def _interval(found: Summary | Paired | None, form: str) -> str:
-    if found is None or found.low is None or found.high is None:
-        return ""
-    return f"{100 * found.low:{form}} to {100 * found.high:{form}}"
+def _failure(failure: Failure) -> str:
+    lines = failure.message.strip().splitlines()
+    arm = f"{failure.arm}, " if failure.arm else ""
+    return f"{arm}seed {failure.seed}: {lines[-1] if lines else 'no reason recorded'}"
 
 
-def _difference(standing: ArmResult) -> str:
-    found = standing.difference
-    if found is None:
-        return ""
-    pairs = f" over {found.n}" if found.n < len(standing.seeds) else ""
-    interval = f" ({between})" if (between := _interval(found, "+.2f")) else ""
-    return f"{100 * found.mean:+.2f}{interval}{pairs}"
-
-
-def _escaped(text: str) -> str:
-    """Text that stays text in Markdown, on one line."""
-    text = printable(text)
-    for mark in "\\`*_[]<>|#":
-        text = text.replace(mark, f"\\{mark}")
-    return text
-
-
-def _numbers(comparison: Comparison, standing: ArmResult) -> dict[str, object]:
-    top1, difference = standing.top1, standing.difference
+def _record(comparison: Comparison, arm: ArmResult) -> Record:
     return {
-        "arm": _harmless(standing.arm),
-        "model": _harmless(standing.generation),
-        "ensemble": int(standing.ensemble),
-        "reference": _harmless(comparison.reference),
-        "seeds_asked": len(comparison.results.study.seeds),
-        "seeds": " ".join(map(str, standing.seeds)),
-        "seeds_at_chance": " ".join(map(str, standing.at_chance)),
-        **_parts("top1", top1),
-        "top1_deviation": top1 and top1.deviation,
-        "common_seeds": " ".join(map(str, standing.common)),
-        **_parts("difference", difference),
+        "arm": arm.arm,
+        "model": label(arm),
+        "ensemble": int(arm.ensemble),
+        "reference": comparison.reference,
+        "seeds_requested": len(comparison.results.study.seeds),
+        "seeds": " ".join(map(str, arm.measures)),
+        "seeds_at_chance": " ".join(map(str, arm.at_chance)),
+        **_parts("top1", arm.top1),
+        "top1_deviation": None if arm.top1 is None else arm.top1.deviation,
+        "common_seeds": " ".join(map(str, arm.differences)),
+        **_parts("difference", arm.difference),
         "test": comparison.test,
         "confidence": comparison.confidence,
-        "p": difference and difference.p,
-        "p_holm": standing.corrected,
-        "verdict": _harmless(standing.verdict),
-        "nll": standing.nll and standing.nll.mean,
-        "ece": standing.ece and standing.ece.mean,
-        "addresses": " ".join("+".join(model.address for model in models) for models in standing.models),
+        "p": None if arm.difference is None else arm.difference.p,
+        "p_holm": arm.corrected,
+        "verdict": verdict(comparison, arm),
+        "nll": None if arm.nll is None else arm.nll.mean,
+        "ece": None if arm.ece is None else arm.ece.mean,
+        "addresses": " ".join("+".join(model.address for model in models) for models in arm.models.values()),
     }
 
 
-def _parts(name: str, found: Summary | Paired | None) -> dict[str, float | None]:
-    parts = (None,) * 3 if found is None else (found.mean, found.low, found.high)
-    return dict(zip((name, f"{name}_low", f"{name}_high"), parts, strict=True))
-
-
-def _harmless(text: str) -> str:
-    """Text that a spreadsheet takes for no formula, and a terminal for no order."""
-    text = printable(text)
-    return f"'{text}" if text.lstrip()[:1] in tuple("=+-@") else text
+def _parts(name: str, summary: Summary | Paired | None) -> dict[str, float | None]:
+    """A mean with the ends of its interval."""
+    if summary is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: summary.mean, f"{name}_low": summary.low, f"{name}_high": summary.high}

@@ -1,61 +1,85 @@
-"""Plain tables with the numbers behind them: for a terminal, as Markdown and as CSV."""
+"""A table of cells; terminal, Markdown and page print it, CSV writes the records behind it."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from tutelage.analysis.sheets import Sheet
-from tutelage.report.comparison import _escaped, _harmless, fenced
+from tutelage.report.format import Cell, Value
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+Kind = Literal["text", "number", "code"]
+Record = Mapping[str, Value]
 
 
-def sheet_table(sheet: Sheet) -> RenderableType:
-    """A sheet for a terminal; one without rows is its title and notes."""
-    from rich.table import Table
-    from rich.text import Text
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A heading, and what stands below it: text, numbers (right-aligned, sorted by value) or code (addresses)."""
 
-    notes = " ".join(sheet.notes)
-    if not sheet.rows:
-        return Text(f"{sheet.title}\n{notes}")
-    drawn = Table(title=Text(sheet.title), caption=Text(notes), title_justify="left", caption_justify="left")
-    for heading, cells in zip(sheet.headings, zip(*sheet.rows, strict=True), strict=True):
-        words = any(cell[:1].isalpha() for cell in cells)
-        drawn.add_column(Text(heading), justify="left" if words else "right")
-    for row in sheet.rows:
-        drawn.add_row(*(Text(cell) for cell in row))
-    return drawn
+    name: str
+    kind: Kind = "text"
 
 
-def sheets_markdown(title: str, sheets: Sequence[Sheet], command: str = "") -> str:
-    """Sheets as a page of Markdown."""
-    lines = [f"# {_escaped(title)}", ""]
-    if command:
-        lines += [*fenced(command), ""]
-    for sheet in sheets:
-        lines += [f"## {_escaped(sheet.title)}", ""]
-        if sheet.rows:
-            rows = [sheet.headings, ("---",) * len(sheet.headings), *sheet.rows]
-            lines += [*(f"| {' | '.join(map(_escaped, row))} |" for row in rows), ""]
-        lines += [text for note in sheet.notes for text in (_escaped(note), "")]
-    return "\n".join(lines).rstrip() + "\n"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Columns and rows of cells.
 
-
-def sheets_csv(sheets: Sequence[Sheet]) -> str:
-    """The series of all sheets as one CSV: the column ``diagnostic`` names the sheet, columns it lacks are empty.
-
-    Text that a spreadsheet would take for a formula begins with an apostrophe.
+    ``notes`` say how to read it and what is missing. ``records`` are the numbers behind it with all their digits, in
+    units of their own: flat mappings of one set of keys, for CSV. On the page, ``folded`` tables open on request.
     """
-    names = dict.fromkeys(name for sheet in sheets for record in sheet.series for name in record)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=["diagnostic", *names], lineterminator="\n")
-    writer.writeheader()
-    for sheet in sheets:
-        for record in sheet.series:
-            safe = {name: _harmless(value) if isinstance(value, str) else value for name, value in record.items()}
-            writer.writerow({"diagnostic": sheet.name} | safe)
-    return text.getvalue()
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    records: tuple[Record, ...] = ()
+    folded: bool = False
+
+    def __post_init__(self) -> None:
+        assert all(len(row) == len(self.columns) for row in self.rows), self.name
+
+    def column(self, name: str) -> tuple[Cell, ...]:
+        """The cells of one column."""
+        place = [column.name for column in self.columns].index(name)
+        return tuple(row[place] for row in self.rows)
+
+
+def make_table(
+    name: str,
+    title: str,
+    columns: Sequence[Column | str],
+    rows: Sequence[Sequence[Cell]],
+    notes: Sequence[str] = (),
+    records: Sequence[Record] = (),
+    *,
+    folded: bool = False,
+) -> Table:
+    """Make a table without the columns in which every cell is empty.
+
+    A column of which only the name is there holds numbers where every cell that is not empty has one.
+
+    >>> row = Cell("plain", "plain"), Cell("1", 1.0), Cell()
+    >>> table = make_table("energy", "Energy", ["arm", "mean", "p"], [row])
+    >>> [(column.name, column.kind) for column in table.columns]
+    [('arm', 'text'), ('mean', 'number')]
+    """
+    full = [_column(column, [row[place] for row in rows]) for place, column in enumerate(columns)]
+    shown = [place for place in range(len(full)) if not rows or any(row[place].text for row in rows)]
+    return Table(
+        name=name,
+        title=title,
+        columns=tuple(full[place] for place in shown),
+        rows=tuple(tuple(row[place] for place in shown) for row in rows),
+        notes=tuple(notes),
+        records=tuple(records),
+        folded=folded,
+    )
+
+
+def _column(column: Column | str, cells: Sequence[Cell]) -> Column:
+    if isinstance(column, Column):
+        return column
+    values = [cell.value for cell in cells if cell.text]
+    numbers = values and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return Column(column, "number" if numbers else "text")

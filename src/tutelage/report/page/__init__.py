@@ -1,1 +1,1 @@
-"""The HTML page."""
+"""The HTML page: :func:`tutelage.report.page.build.page` makes it of comparisons."""

@@ -4,7 +4,7 @@
 let page;
 const tip = document.getElementById("tip");
 const font = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
-const look = {
+const config = {
   background: null,
   aria: false,
   view: { stroke: null },
@@ -15,23 +15,18 @@ const look = {
   },
 };
 
-/* What the page carries in a packed form. */
+/* The text of a packed script element: base64 of gzip. */
 async function unpacked(id) {
   const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (c) => c.charCodeAt(0));
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 }
 
-function number(words) {
-  const found = words.match(/^[<+-]?\s*(\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)/i);
-  return found ? Number(found[1].replaceAll(",", "")) * (words.startsWith("-") ? -1 : 1) : NaN;
-}
-
-/* An element with attributes and content. */
+/* Make an element with attributes and content. */
 function make(name, attributes = {}, ...content) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...content);
-  return made;
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...content);
+  return element;
 }
 
 const shapes = {
@@ -43,31 +38,38 @@ const shapes = {
   "triangle-down": "M17 10.8l4.8-8.6h-9.6Z",
 };
 
-/* How an arm or a generation is drawn. */
-function swatch([, colour, shape, dash]) {
-  const space = "http://www.w3.org/2000/svg";
-  const drawn = document.createElementNS(space, "svg");
-  const part = (attributes) => {
-    const path = drawn.appendChild(document.createElementNS(space, "path"));
+/* The sample of a legend entry: its line, and the shape of its points. */
+function swatch({ colour, shape, dash }) {
+  const namespace = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(namespace, "svg");
+  const addPath = (attributes) => {
+    const path = svg.appendChild(document.createElementNS(namespace, "path"));
     for (const [key, value] of Object.entries(attributes)) path.setAttribute(key, value);
   };
   for (const [key, value] of Object.entries({ viewBox: "0 0 34 12", class: "swatch", "aria-hidden": "true" })) {
-    drawn.setAttribute(key, value);
+    svg.setAttribute(key, value);
   }
-  part({ d: "M1 6H33", fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash.join(" ") });
-  if (shape) part({ d: shapes[shape], fill: colour });
-  return drawn;
+  addPath({ d: "M1 6H33", fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash.join(" ") });
+  if (shape) addPath({ d: shapes[shape], fill: colour });
+  return svg;
 }
 
-function cell(value) {
+/* The name of a legend entry, whole in its tooltip where it is cut off. */
+function nameSpan(entry) {
+  return make("span", { title: entry.label }, entry.label);
+}
+
+/* A value as a field of CSV. */
+function csvField(value) {
   if (value === null || value === undefined) return "";
-  let words = String(value);
-  if (typeof value === "string" && /^\s*[=+\-@]/.test(words)) words = "'" + words;  // no formula for a spreadsheet
-  return /[",\n\r]/.test(words) ? `"${words.replaceAll('"', '""')}"` : words;
+  let text = String(value);
+  if (typeof value === "string" && /^\s*[=+\-@]/.test(text)) text = "'" + text;  // a spreadsheet would run it as a formula
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
+/* Download rows of values as a CSV file. */
 function save(name, rows) {
-  const file = new Blob([rows.map((row) => row.map(cell).join(",") + "\n").join("")], { type: "text/csv" });
+  const file = new Blob([rows.map((row) => row.map(csvField).join(",") + "\n").join("")], { type: "text/csv" });
   const link = document.createElement("a");
   link.href = URL.createObjectURL(file);
   link.download = name;
@@ -75,66 +77,70 @@ function save(name, rows) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-/* Tables: a click on a heading sorts by it, a second one the other way; empty cells stay last. */
+/* Sort a table by a column: by the values of numbers, by text otherwise; again, in the other direction. Empty cells
+   stay last. */
 function sort(heading) {
-  const row = heading.parentElement, place = [...row.children].indexOf(heading);
-  const down = heading.getAttribute("aria-sort") === "ascending";
-  const table = heading.closest("table"), numbers = table.classList.contains(`n${place + 1}`);
-  const key = (line) => numbers ? number(line.cells[place].textContent) : line.cells[place].textContent;
-  const missing = (value) => numbers ? isNaN(value) : value === "";
+  const headings = heading.parentElement, column = [...headings.children].indexOf(heading);
+  const descending = heading.getAttribute("aria-sort") === "ascending";
+  const numeric = "number" in heading.dataset;
+  const key = (cell) => numeric ? Number(cell.dataset.value ?? NaN) : cell.textContent;
+  const missing = (value) => numeric ? isNaN(value) : value === "";
   const compare = ([a], [b]) => {
     if (missing(a) || missing(b)) return missing(a) - missing(b);
-    const order = numbers ? a - b : a.localeCompare(b, undefined, { numeric: true });
-    return down ? -order : order;
+    const order = numeric ? (a > b) - (a < b) : a.localeCompare(b, undefined, { numeric: true });
+    return descending ? -order : order;
   };
-  for (const other of row.children) other.removeAttribute("aria-sort");
-  heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-  const lines = [...table.tBodies[0].rows].map((line) => [key(line), line]).sort(compare);
-  table.tBodies[0].append(...lines.map(([, line]) => line));
+  for (const other of headings.children) other.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+  const body = heading.closest("table").tBodies[0];
+  const rows = [...body.rows].map((row) => [key(row.cells[column]), row]).sort(compare);
+  body.append(...rows.map(([, row]) => row));
 }
 
-/* Charts. */
+/* A chart with its menu, legend, caption and data. */
 class Figure {
   constructor(element, chart, filter) {
     Object.assign(this, { element, chart, filter, view: null });
     const head = make("div", { class: "head" }, make(`h${element.dataset.level}`, {}, chart.title));
     if (chart.choices.length) {
-      this.select = make("select", {}, ...chart.choices.map(([label], place) => make("option", { value: place }, label)));
+      this.select = make("select", {}, ...chart.choices.map(({ label }, number) => make("option", { value: number }, label)));
       this.select.addEventListener("change", () => this.update());
       head.append(make("label", {}, "Show ", this.select));
     }
-    this.plot = make("div", { class: "plot", role: "img", "aria-label": `${chart.title}. ${chart.words}` });
-    const key = make("ul", { class: "key", "aria-label": "Key" }, ...chart.key.map((look) =>
-      make("li", look[4] ? { "data-arm": look[0] } : {}, swatch(look), make("span", { title: look[0] }, look[0]))));
+    this.plot = make("div", { class: "plot", role: "img", "aria-label": `${chart.title}. ${chart.caption}` });
+    const legend = make("ul", { class: "legend", "aria-label": "Legend" }, ...chart.legend.map((entry) =>
+      make("li", entry.arm ? { "data-arm": entry.label } : {}, swatch(entry), nameSpan(entry))));
     this.table = make("div", { class: "wide", role: "region", tabindex: "0", "aria-label": `Data of: ${chart.title}` });
     const data = make("details", { class: "data" }, make("summary", {}, `Data (${this.rows.length} rows)`), this.table);
     data.addEventListener("toggle", () => this.tabulate(), { once: true });
     const button = make("button", { type: "button", class: "save" }, "CSV");
-    button.addEventListener("click", () => save(chart.file, this.lines()));
-    const words = make("p", { class: "note" }, chart.words);
-    element.append(head, this.plot, ...(chart.key.length ? [key] : []), make("figcaption", {}, words, data, button));
+    button.addEventListener("click", () => save(chart.file, this.csvRows()));
+    const caption = make("p", { class: "note" }, chart.caption);
+    element.append(head, this.plot, ...(chart.legend.length ? [legend] : []), make("figcaption", {}, caption, data, button));
   }
 
   get rows() {
     const columns = Object.entries(this.chart.columns);
-    return this.kept ??= columns[0][1].map((_, row) => Object.fromEntries(columns.map(([name, of]) => [name, of[row]])));
+    return this.allRows ??= columns[0][1].map(
+      (_, row) => Object.fromEntries(columns.map(([name, values]) => [name, values[row]])));
   }
 
-  get shown() {
+  get visibleRows() {
     const choice = this.select && this.chart.choices[this.select.value];
-    return this.rows.filter((row) => this.filter.passes(row.arm, row.kind) && (!choice || row[choice[1]] === choice[2]));
+    return this.rows.filter(
+      (row) => this.filter.passes(row.arm, row.kind) && (!choice || row[choice.field] === choice.value));
   }
 
-  lines() {
+  csvRows() {
     const names = Object.keys(this.chart.columns).filter((name) => !name.startsWith("_"));
     return [names, ...this.rows.map((row) => names.map((name) => row[name]))];
   }
 
   tabulate() {
-    const [names, ...rows] = this.lines();
-    const told = (value) => typeof value === "number"
+    const [names, ...rows] = this.csvRows();
+    const dataCell = (value) => typeof value === "number"
       ? make("td", { class: "number" }, `${Number(value.toPrecision(6))}`) : make("td", {}, value ?? "");
-    const body = rows.slice(0, 2000).map((row) => make("tr", {}, ...row.map(told)));
+    const body = rows.slice(0, 2000).map((row) => make("tr", {}, ...row.map(dataCell)));
     if (rows.length > 2000) body.push(make("tr", {}, make("td", {}, "... the rest is in the CSV")));
     const head = make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name)));
     this.table.append(make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)));
@@ -143,40 +149,41 @@ class Figure {
   async draw() {
     if (this.view || this.element.closest("details:not([open])")) return;
     const limit = Math.max(90, Math.min(260, this.plot.clientWidth / 3));
-    const found = await vegaEmbed(this.plot, { ...page.specs[this.chart.spec], datasets: { rows: this.shown } }, {
-      mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: say,
+    const spec = { ...page.specs[this.chart.spec], datasets: { rows: this.visibleRows } };
+    const { view } = await vegaEmbed(this.plot, spec, {
+      mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: showTooltip,
       loader: { load: refuse, sanitize: refuse },
-      logLevel: 1,  // errors alone: a layer without rows is none
-      config: { ...look, axisY: { labelLimit: limit } },
+      logLevel: 1,  // errors only: Vega warns of a layer without rows, which is no fault here
+      config: { ...config, axisY: { labelLimit: limit } },
     });
-    this.view = found.view;
+    this.view = view;
     this.element.dataset.drawn = "";
   }
 
   update() {
-    this.view?.data("rows", this.shown).resize().runAsync();
+    this.view?.data("rows", this.visibleRows).resize().runAsync();
   }
 }
 
 async function refuse() { throw new Error("a page loads nothing"); }
 
-/* What a mark says when the pointer is on it: one text, or names with their values. */
-function say(_, event, __, value) {
+/* Show a mark's tooltip beside the pointer: a text, or names with their values. */
+function showTooltip(_, event, __, value) {
   tip.hidden = value === null || value === undefined || value === "";
   if (tip.hidden) return;
   tip.textContent = typeof value === "object" ? Object.entries(value).map((pair) => pair.join(": ")).join("\n") : value;
   const { width, height } = tip.getBoundingClientRect();
-  const beside = event.clientX + 14 + width < innerWidth ? event.clientX + 14 : event.clientX - 14 - width;
-  tip.style.left = `${Math.max(4, beside)}px`;
+  const left = event.clientX + 14 + width < innerWidth ? event.clientX + 14 : event.clientX - 14 - width;
+  tip.style.left = `${Math.max(4, left)}px`;
   tip.style.top = `${Math.max(4, Math.min(event.clientY + 12, innerHeight - height - 4))}px`;
 }
 
-/* The filter of a study: which arms, and single models or ensembles. */
+/* The filter of a study: its arms, and single models or ensembles. */
 class Filter {
   constructor(study) {
-    const place = study.querySelector("[data-filter]"), { arms, kinds } = page.filters[place.dataset.filter];
-    this.boxes = arms.map(([name]) => {
-      const box = make("input", { type: "checkbox", value: name });
+    const panel = study.querySelector("[data-filter]"), { arms, ensembles } = page.filters[panel.dataset.filter];
+    this.boxes = arms.map((arm) => {
+      const box = make("input", { type: "checkbox", value: arm.label });
       box.checked = true;
       return box;
     });
@@ -187,19 +194,19 @@ class Filter {
       (element) => new Figure(element, page.charts[element.dataset.chart], this));
     for (const input of [...this.boxes, this.kind]) input.addEventListener("change", () => this.apply(study));
     if (arms.length < 2) return;
-    const all = ["All", "None"].map((name, off) => {
+    const buttons = ["All", "None"].map((name) => {
       const button = make("button", { type: "button" }, name);
       button.addEventListener("click", () => {
-        for (const box of this.boxes) box.checked = !off;
+        for (const box of this.boxes) box.checked = name === "All";
         this.apply(study);
       });
       return button;
     });
-    const labels = arms.map((look, number) => make("label", {}, this.boxes[number], swatch(look), make("span", { title: look[0] }, look[0])));
-    place.append(make("fieldset", {}, make("legend", {}, "Arms shown, in tables and plots"),
-      make("div", { class: "arms" }, ...labels), ...all));
-    if (kinds) place.append(make("label", { class: "kind" }, "Models ", this.kind));
-    place.hidden = false;
+    const labels = arms.map((arm, number) => make("label", {}, this.boxes[number], swatch(arm), nameSpan(arm)));
+    panel.append(make("fieldset", {}, make("legend", {}, "Arms shown, in tables and plots"),
+      make("div", { class: "arms" }, ...labels), ...buttons));
+    if (ensembles) panel.append(make("label", { class: "kind" }, "Models ", this.kind));
+    panel.hidden = false;
   }
 
   read() {
@@ -220,7 +227,7 @@ class Filter {
         row.hidden = !this.passes(row.cells[arm]?.textContent, row.cells[kind]?.textContent);
       }
     }
-    for (const line of study.querySelectorAll(".key li[data-arm]")) line.hidden = !this.passes(line.dataset.arm);
+    for (const entry of study.querySelectorAll(".legend li[data-arm]")) entry.hidden = !this.passes(entry.dataset.arm);
     for (const figure of this.figures) figure.update();
   }
 }
@@ -229,30 +236,31 @@ async function draw(figures) {
   const library = document.createElement("script");
   library.textContent = await unpacked("library");
   document.head.append(library);
-  /* Those that come into sight first, then all others that have a place, one at a time. */
-  const sight = new IntersectionObserver((found) => {
-    for (const { isIntersecting, target } of found) if (isIntersecting) figures.get(target).draw();
+  /* Figures near the visible part of the page are drawn at once, all others that are not folded one at a time. */
+  const observer = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) if (isIntersecting) figures.get(target).draw();
   }, { rootMargin: "400px" });
-  for (const element of figures.keys()) sight.observe(element);
+  for (const element of figures.keys()) observer.observe(element);
   for (const figure of figures.values()) {
     await new Promise((next) => setTimeout(next));
     await figure.draw();
   }
 }
 
-/* The folded parts around what an address points to. */
+/* Unfold what surrounds the target of the page's address, and scroll to it. */
 function unfold() {
-  let place = location.hash && document.getElementById(location.hash.slice(1));
-  if (!place) return;
-  const target = place;
-  place = place.querySelector(":scope > details") ?? place;
-  for (; place; place = place.parentElement) if (place.tagName === "DETAILS") place.open = true;
+  const target = location.hash && document.getElementById(location.hash.slice(1));
+  if (!target) return;
+  let element = target.querySelector(":scope > details") ?? target;
+  for (; element; element = element.parentElement) if (element.tagName === "DETAILS") element.open = true;
   target.scrollIntoView();
 }
 
 async function start() {
   page = JSON.parse(await unpacked("data"));
-  for (const place of document.querySelectorAll("[data-listing]")) place.textContent = page.listings[place.dataset.listing];
+  for (const listing of document.querySelectorAll("[data-listing]")) {
+    listing.textContent = page.listings[listing.dataset.listing];
+  }
   const filters = [...document.querySelectorAll(".study")].map((study) => new Filter(study));
   await draw(new Map(filters.flatMap((filter) => filter.figures.map((figure) => [figure.element, figure]))));
   document.body.dataset.drawn = "";
@@ -267,13 +275,13 @@ for (const button of document.querySelectorAll("thead button")) {
 for (const button of document.querySelectorAll(".save[data-file]")) {
   const rows = button.parentElement.querySelector("table").rows;
   button.addEventListener("click", () =>
-    save(button.dataset.file, [...rows].map((row) => [...row.cells].map((found) => found.textContent))));
+    save(button.dataset.file, [...rows].map((row) => [...row.cells].map((cell) => cell.textContent))));
 }
 addEventListener("hashchange", unfold);
 unfold();
-start().catch((fault) => {
+start().catch((error) => {
   const trouble = document.getElementById("trouble");
-  trouble.textContent = `The plots could not be drawn: ${fault.message}`;
+  trouble.textContent = `The plots could not be drawn: ${error.message}`;
   trouble.hidden = false;
 });
 })();

@@ -1,8 +1,9 @@
-"""From the parts of a page to its HTML: one file, in which scripts and styles are allowed by their hash alone."""
+"""The HTML of a page: one file, in which scripts and styles are allowed by their hash alone."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -12,15 +13,20 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from tutelage.report.page.blocks import Chart, Listing, Part, Statement, Table
-from tutelage.report.page.vega import needs, vega
+from tutelage.report.page.blocks import Block, Chart, Listing, Statement, StudyPart
+from tutelage.report.page.vega import missing_package, vega
+from tutelage.report.table import Kind, Table
 
-_MOST_OPEN = 3
-"""With more studies than this on a page, each opens on request."""
+_MOST_UNFOLDED = 3
+"""With more studies than this on a page, each of them is folded."""
+_COLUMN_STYLES: dict[Kind, str] = {
+    "number": "text-align:right;white-space:nowrap",
+    "code": "font-family:var(--code);font-size:.8rem",
+}
 
 
-def html(parts: Sequence[Part], overview: Table | None = None) -> str:
-    """The page; ``overview`` is the table that stands before several parts.
+def html(parts: Sequence[StudyPart], overview: Table | None = None) -> str:
+    """The page; ``overview`` is the table in front of several parts.
 
     Errors: ``ValueError`` that names the extra where a package is missing.
     """
@@ -28,44 +34,59 @@ def html(parts: Sequence[Part], overview: Table | None = None) -> str:
         from jinja2 import Environment, StrictUndefined
         from markupsafe import Markup
     except ModuleNotFoundError as error:
-        raise needs(error.name or "jinja2") from None
+        raise missing_package(error.name or "jinja2") from None
     here = files("tutelage.report.page")
-    style, script, template = (here.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js", "html"))
-    style += _columns(parts, overview)
+    style = here.joinpath("page.css").read_text("utf-8") + _column_styles(parts, overview)
+    script = here.joinpath("page.js").read_text("utf-8")
     library = vega()
-    allowed = f"script-src {_hash(script)} {_hash(library)}; style-src {_hash(style)}"
+    policy = f"default-src 'none'; script-src {_hash(script)} {_hash(library)}; style-src {_hash(style)}"
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made = environment.from_string(template).render(
+    kinds = {"statement": Statement, "table": Table, "chart": Chart, "listing": Listing}
+    environment.tests |= {name: lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()}
+    environment.filters |= {"column_classes": _column_classes, "javascript_number": _javascript_number}
+    rendered = environment.from_string(here.joinpath("page.html").read_text("utf-8")).render(
         title=parts[0].title if len(parts) == 1 else f"{len(parts)} runs",
         parts=parts,
         overview=overview,
         links={part.name: number for number, part in enumerate(parts, 1)},
-        folded=len(parts) > _MOST_OPEN,
-        policy=Markup(f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"),
+        folded=len(parts) > _MOST_UNFOLDED,
+        policy=Markup(f"{policy}; base-uri 'none'; form-action 'none'"),
         style=Markup(style),
         script=Markup(script),
-        data=_packed(json.dumps(_printed(_data(parts)), separators=(",", ":"), allow_nan=False)),
+        data=_packed(json.dumps(_escaped(_data(parts)), separators=(",", ":"), allow_nan=False)),
         library=_packed(library),
         version=version("tutelage"),
     )
-    return printable(made)
+    return escape_unprintable(rendered)
 
 
-def printable(text: str) -> str:
-    r"""Text of which nothing steers the page or what it is copied into: escapes for what cannot be printed.
+def escape_unprintable(text: str) -> str:
+    r"""Escape what is neither printable nor the end of a line: nothing steers the page or what it is copied into.
 
-    >>> print(printable("caf\u00e9\x1b\udcff\u202e"))
+    >>> print(escape_unprintable("caf\u00e9\x1b\udcff\u202e"))
     café\x1b\udcff\u202e
     """
-    return re.sub(r"[^\n -~]", _seen, text)
+    return re.sub(r"[^\n -~]", _escape, text)
 
 
-def _seen(found: re.Match[str]) -> str:
-    mark = found[0]
-    return mark if mark.isprintable() else mark.encode("unicode_escape").decode()
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
-def _blocks(parts: Sequence[Part]) -> Iterator[tuple[Part, Statement | Table | Chart | Listing]]:
+def _escaped(value: Any) -> Any:
+    """A tree of plain values with :func:`escape_unprintable` applied to its texts."""
+    match value:
+        case str():
+            return escape_unprintable(value)
+        case Mapping():
+            return {key: _escaped(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_escaped(item) for item in value]
+    return value
+
+
+def _blocks(parts: Sequence[StudyPart]) -> Iterator[tuple[StudyPart, Block]]:
     """The blocks of all parts, in the order in which the template writes them."""
     for part in parts:
         for section in part.sections:
@@ -73,7 +94,7 @@ def _blocks(parts: Sequence[Part]) -> Iterator[tuple[Part, Statement | Table | C
                 yield part, block
 
 
-def _data(parts: Sequence[Part]) -> dict[str, Any]:
+def _data(parts: Sequence[StudyPart]) -> dict[str, Any]:
     """What the page's script reads: charts and folded listings by number, and each specification once."""
     charts: list[dict[str, Any]] = []
     specs: dict[str, Mapping[str, Any]] = {}
@@ -83,43 +104,52 @@ def _data(parts: Sequence[Part]) -> dict[str, Any]:
             listings.append(block.text)
         if isinstance(block, Chart):
             assert block.rows, f"the chart {block.name} has no rows: leave it out"
-            name = hashlib.sha256(json.dumps(block.spec).encode()).hexdigest()[:12]
-            specs[name] = block.spec
+            spec = hashlib.sha256(json.dumps(block.spec).encode()).hexdigest()[:12]
+            specs[spec] = block.spec
             charts.append(
                 {
                     "file": f"{part.name}-{block.name}.csv",
                     "title": block.title,
-                    "words": block.words,
-                    "spec": name,
+                    "caption": block.caption,
+                    "spec": spec,
                     "columns": {key: [row[key] for row in block.rows] for key in block.rows[0]},
-                    "choices": block.choices,
-                    "key": block.key,
+                    "choices": [dataclasses.asdict(choice) for choice in block.choices],
+                    "legend": [dataclasses.asdict(entry) for entry in block.legend],
                 }
             )
-    filters = [{"arms": part.arms, "kinds": part.kinds} for part in parts]
+    filters = [
+        {"arms": [dataclasses.asdict(arm) for arm in part.arms], "ensembles": part.ensembles} for part in parts
+    ]
     return {"charts": charts, "specs": specs, "listings": listings, "filters": filters}
 
 
-def _printed(value: Any) -> Any:
-    """A tree of plain values with all its texts as :func:`printable` has them."""
-    match value:
-        case str():
-            return printable(value)
-        case Mapping():
-            return {key: _printed(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_printed(item) for item in value]
-    return value
+def _column_classes(table: Table) -> str:
+    """The classes of a table's element: ``number2 code3`` for numbers in its second and code in its third column."""
+    columns = enumerate(table.columns, 1)
+    return " ".join(f"{column.kind}{place}" for place, column in columns if column.kind in _COLUMN_STYLES)
 
 
-def _columns(parts: Sequence[Part], overview: Table | None) -> str:
-    """Styles of the columns of numbers and of code, in as many columns as the widest table has."""
+def _column_styles(parts: Sequence[StudyPart], overview: Table | None) -> str:
+    """A style for each of these classes, for as many columns as the widest table has.
+
+    The policy forbids style attributes, and a class on each cell would make the page larger.
+    """
     tables = [block for _, block in _blocks(parts) if isinstance(block, Table)]
     widest = max((len(table.columns) for table in [*tables, overview] if table is not None), default=0)
-    looks = (("n", "text-align:right;white-space:nowrap"), ("k", "font-family:var(--code);font-size:.8rem"))
     return "".join(
-        f".{kind}{place} tr>:nth-child({place}){{{rule}}}\n" for kind, rule in looks for place in range(1, widest + 1)
+        f".{kind}{place} tr>:nth-child({place}){{{style}}}\n"
+        for kind, style in _COLUMN_STYLES.items()
+        for place in range(1, widest + 1)
     )
+
+
+def _javascript_number(value: float) -> str:
+    """A number as JavaScript reads it.
+
+    >>> _javascript_number(0.1), _javascript_number(float("-inf"))
+    ('0.1', '-Infinity')
+    """
+    return f"{value}".replace("inf", "Infinity")
 
 
 def _packed(text: str) -> str:
@@ -127,5 +157,5 @@ def _packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
-def _hash(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
