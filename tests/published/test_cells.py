@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tutelage.published import Cell, Table, cell, cells, tables
+from tutelage.published import PublishedCell, PublishedTable, cell, cells, tables
 from tutelage.published.cells import CERTAINTIES, METRICS, NOT_FOUND
 
 SECOND = Path(__file__).with_name("printed.md")
@@ -111,7 +111,7 @@ def test_names_are_unique() -> None:
     assert [place for place, count in Counter(_place(table) for table in tables()).items() if count > 1] == []
 
 
-def _place(table: Table) -> tuple[str, str, str]:
+def _place(table: PublishedTable) -> tuple[str, str, str]:
     return table.paper, table.table, table.metric
 
 
@@ -154,7 +154,7 @@ BASELINE = re.compile(r"([\d.]+) above (the student's baseline of Table 1|the te
 PRINTED = re.compile(r"prints a gain of (\d\.\d+)|\+(\d\.\d+) in Table 5")
 
 
-def _baseline(one: Cell, whose: str) -> float:
+def _baseline(one: PublishedCell, whose: str) -> float:
     if whose == "the student's baseline of Table 1":
         student = one.row.split(", ")[1]
         row = next(other.row for other in cells(one.paper, "1") if other.row.endswith(f", {student}"))
@@ -207,22 +207,22 @@ def test_the_same_baseline_is_the_same_everywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("names", "message"),
     [
         (("1805.0555", "1"), "unknown paper '1805.0555': did you mean 1805.05551"),
         (("1805.05551", "9"), "unknown table '9': choose from"),
         (("1911.07471", "CIFAR-10"), "unknown table 'CIFAR-10': did you mean CIFAR-100"),
     ],
 )
-def test_a_name_that_does_not_exist(asked: tuple[str, str], message: str) -> None:
+def test_a_name_that_does_not_exist(names: tuple[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        cells(*asked)
+        cells(*names)
 
 
 def test_an_empty_or_ambiguous_cell() -> None:
     with pytest.raises(ValueError, match="unknown column 'gen 3': did you mean gen 0"):
         cell("1805.05551", "1", "DenseNet-100, baseline", "gen 3")
-    with pytest.raises(ValueError, match="printed in several metrics: say 'top-1 error %' and 'top-5 error %'"):
+    with pytest.raises(ValueError, match="printed in several metrics: choose 'top-1 error %' or 'top-5 error %'"):
         cell("1805.05551", "2", "ResNet18, baseline", "gen 0")
     with pytest.raises(ValueError, match="the numbers of this table were not found"):
         cell("1911.07471", "CIFAR-100", "KA", "accuracy")

@@ -10,7 +10,8 @@ import pytest
 
 from tutelage.data import CropFlip
 from tutelage.lineage import Lineage
-from tutelage.lineage.spec import generation_seed
+from tutelage.lineage.addresses import addresses as addresses_of
+from tutelage.lineage.addresses import generation_seed
 from tutelage.objective import Constant, Match, Objective
 from tutelage.recipes import CommonOptions
 from tutelage.recipes.baselines import baseline
@@ -23,7 +24,7 @@ from tutelage.training import Cosine
 
 
 def addresses(line: Lineage, seed: int = 0, data: str = "fingerprint", precision: str = "fp32") -> tuple[str, ...]:
-    return line.addresses(seed, data, precision)
+    return addresses_of(line, seed, data, precision)
 
 
 def test_equal_generations_of_different_recipes_are_the_same_model() -> None:

@@ -19,17 +19,17 @@ QUICK = {"train_size": 20, "epochs": 1}
 PLAIN = "0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4)"
 
 
-def line(**arguments: object) -> Lineage:
+def lineage(**arguments: object) -> Lineage:
     return call("distill", **arguments)
 
 
 def objective(**arguments: object) -> str:
-    return str(line(**arguments).generations[-1].objective)
+    return str(lineage(**arguments).generations[-1].objective)
 
 
 def test_a_chain_of_assistants() -> None:
-    found = line(teacher=("resnet20",), assistants=("resnet14", "resnet8"))
-    assert [(g.name, g.model, g.teachers) for g in found.generations] == [
+    chain = lineage(teacher=("resnet20",), assistants=("resnet14", "resnet8"))
+    assert [(g.name, g.model, g.teachers) for g in chain.generations] == [
         ("teacher", "resnet20", ()),
         ("assistant 1", "resnet14", (0,)),
         ("assistant 2", "resnet8", (1,)),
@@ -37,18 +37,18 @@ def test_a_chain_of_assistants() -> None:
     ]
 
 
-def test_a_committee_with_shares() -> None:
-    found = line(teacher=("resnet20", "resnet14"), teacher_shares=(3.0, 1.0), assistants=("resnet14",))
-    assert [(g.name, g.teachers, g.teacher_shares) for g in found.generations] == [
+def test_an_ensemble_of_teachers_with_shares() -> None:
+    chain = lineage(teacher=("resnet20", "resnet14"), teacher_shares=(3.0, 1.0), assistants=("resnet14",))
+    assert [(g.name, g.teachers, g.teacher_shares) for g in chain.generations] == [
         ("teacher 1", (), ()),
         ("teacher 2", (), ()),
         ("assistant 1", (0, 1), (3.0, 1.0)),
         ("student", (2,), ()),
     ]
     with pytest.raises(ValueError, match="2 teachers and 1 shares"):
-        line(teacher=("resnet20", "resnet14"), teacher_shares=(1.0,))
+        lineage(teacher=("resnet20", "resnet14"), teacher_shares=(1.0,))
     with pytest.raises(ValueError, match="must be above 0"):
-        line(teacher=("resnet20", "resnet14"), teacher_shares=(1.0, -1.0))
+        lineage(teacher=("resnet20", "resnet14"), teacher_shares=(1.0, -1.0))
 
 
 @pytest.mark.parametrize(
@@ -102,54 +102,53 @@ def test_requests_that_do_not_fit(arguments: dict[str, object], message: str | N
         assert "shifted(teacher@τ)" in objective(**arguments)
         return
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
-        line(**arguments)
+        lineage(**arguments)
 
 
-def test_a_given_teacher_is_measured_and_not_trained(tmp_path: Path) -> None:
-    machine = Execution(device="cpu", precision="fp32", threads=1)
-    first = Study(lineages=(line(teacher=("resnet14",), **QUICK),))
-    list(run(first, runs=tmp_path, machine=machine))
-    trained = load_results(first.name, tmp_path).rows[0].models[0]
+def test_a_pretrained_teacher_is_measured_and_not_trained(tmp_path: Path) -> None:
+    execution = Execution(device="cpu", precision="fp32", threads=1)
+    first = Study(lineages=(lineage(teacher=("resnet14",), **QUICK),))
+    list(run(first, runs=tmp_path, execution=execution))
+    trained = load_results(first.name, tmp_path).generations[0].models[0]
     loose = tmp_path / "teacher.safetensors"
     storage.write_bytes(loose, (trained.folder / "weights.safetensors").read_bytes())
-    for given in (loose, trained.folder):
-        lineage = line(teacher=("resnet14",), teacher_weights=(str(given),), **QUICK)
-        study = Study(lineages=(lineage,))
-        list(run(study, runs=tmp_path, machine=machine))
-        teacher = load_results(study.name, tmp_path).rows[0].models[0]
+    for weights in (loose, trained.folder):
+        study = Study(lineages=(lineage(teacher=("resnet14",), teacher_weights=(str(weights),), **QUICK),))
+        list(run(study, runs=tmp_path, execution=execution))
+        teacher = load_results(study.name, tmp_path).generations[0].models[0]
         assert teacher.address != trained.address
         assert teacher.metrics() == []
         assert teacher.evaluation() == trained.evaluation()
-    wrong = Study(lineages=(line(teacher=("resnet8",), teacher_weights=(str(loose),), **QUICK),))
+    wrong = Study(lineages=(lineage(teacher=("resnet8",), teacher_weights=(str(loose),), **QUICK),))
     with pytest.raises(ValueError, match=r"weights of .*teacher.safetensors do not fit the network"):
-        list(run(wrong, runs=tmp_path, machine=machine))
+        list(run(wrong, runs=tmp_path, execution=execution))
 
 
 @pytest.mark.fault(33, 34)
-def test_a_given_teacher_keeps_its_normalization_and_must_know_the_classes(tmp_path: Path) -> None:
-    machine = Execution(device="cpu", precision="fp32", threads=1)
+def test_a_pretrained_teacher_keeps_its_normalization_and_must_know_the_classes(tmp_path: Path) -> None:
+    execution = Execution(device="cpu", precision="fp32", threads=1)
     first = Study(lineages=(call("baseline", model="resnet8", **QUICK),))
-    list(run(first, runs=tmp_path, machine=machine))
-    trained = load_results(first.name, tmp_path).rows[0].models[0]
-    made_of = json.loads((trained.folder / "config.json").read_bytes())
+    list(run(first, runs=tmp_path, execution=execution))
+    trained = load_results(first.name, tmp_path).generations[0].models[0]
+    config = json.loads((trained.folder / "config.json").read_bytes())
     assert Normalization.of(load(DataConfig(train_size=300), tmp_path).train.images) != Normalization(
-        tuple(made_of["normalization"]["mean"]), tuple(made_of["normalization"]["std"])
+        tuple(config["normalization"]["mean"]), tuple(config["normalization"]["std"])
     )
-    taught = line(teacher=("resnet8",), teacher_weights=(str(trained.folder),), train_size=300, epochs=1)
-    study = Study(lineages=(taught,))
-    list(run(study, runs=tmp_path, machine=machine))
-    teacher = load_results(study.name, tmp_path).rows[0].models[0]
-    assert json.loads((teacher.folder / "config.json").read_bytes())["normalization"] == made_of["normalization"]
+    student = lineage(teacher=("resnet8",), teacher_weights=(str(trained.folder),), train_size=300, epochs=1)
+    study = Study(lineages=(student,))
+    list(run(study, runs=tmp_path, execution=execution))
+    teacher = load_results(study.name, tmp_path).generations[0].models[0]
+    assert json.loads((teacher.folder / "config.json").read_bytes())["normalization"] == config["normalization"]
 
-    names = made_of["class_names"]
+    names = config["class_names"]
     weights = (trained.folder / "weights.safetensors").read_bytes()
-    cases = ((names[::-1], "the same in another order"), ([*names[:-1], "ten"], "others than the data's"))
+    cases = ((names[::-1], "the data's in another order"), ([*names[:-1], "ten"], "not those of the data"))
     for wrong, reason in cases:
-        claims = json.dumps({**made_of, "class_names": wrong}).encode()
+        claims = json.dumps({**config, "class_names": wrong}).encode()
         storage.commit(tmp_path / "other", {"weights.safetensors": weights, "config.json": claims})
-        other = Study(lineages=(line(teacher=("resnet8",), teacher_weights=(str(tmp_path / "other"),), **QUICK),))
+        other = Study(lineages=(lineage(teacher=("resnet8",), teacher_weights=(str(tmp_path / "other"),), **QUICK),))
         with pytest.raises(ValueError, match=reason):
-            list(run(other, runs=tmp_path / "none", machine=machine))
+            list(run(other, runs=tmp_path / "none", execution=execution))
 
 
 @pytest.mark.parametrize(
@@ -163,12 +162,12 @@ def test_a_given_teacher_keeps_its_normalization_and_must_know_the_classes(tmp_p
 def test_what_cannot_work_fails_before_anything_is_trained(
     tmp_path: Path, arguments: dict[str, object], message: str
 ) -> None:
-    study = Study(lineages=(line(**arguments, **QUICK),))
+    study = Study(lineages=(lineage(**arguments, **QUICK),))
     with pytest.raises(ValueError, match=message):
-        list(run(study, runs=tmp_path / "runs", machine=Execution(device="cpu", precision="fp32", threads=1)))
+        list(run(study, runs=tmp_path / "runs", execution=Execution(device="cpu", precision="fp32", threads=1)))
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_committee_has_no_features() -> None:
-    with pytest.raises(ValueError, match="several teachers together have none"):
-        line(teacher=("resnet20", "resnet14"), add=("attention_transfer",))
+def test_an_ensemble_of_teachers_has_no_features() -> None:
+    with pytest.raises(ValueError, match="an ensemble of teachers has none"):
+        lineage(teacher=("resnet20", "resnet14"), add=("attention_transfer",))

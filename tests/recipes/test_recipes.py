@@ -20,7 +20,7 @@ from tutelage import serialization
 from tutelage.data import CropFlip, DataConfig
 from tutelage.lineage import Lineage, expected_scores
 from tutelage.methods.hinton import labels_only
-from tutelage.recipes import CommonOptions, find, recipes
+from tutelage.recipes import CommonOptions, find_recipe, recipes
 from tutelage.recipes.baselines import baseline, confidence_penalty, label_smoothing
 from tutelage.recipes.born_again import born_again
 from tutelage.recipes.distill import distill
@@ -30,10 +30,10 @@ from tutelage.recipes.tolerant import tolerant
 from tutelage.training import Milestones, OneCycle
 
 RECIPES = recipes()
-SETTINGS = [CommonOptions(), CommonOptions(data="cifar100")]
+OPTIONS = [CommonOptions(), CommonOptions(data="cifar100")]
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)
-every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.data)
+every_dataset = pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options.data)
 
 
 @pytest.fixture(autouse=True)
@@ -42,15 +42,15 @@ def no_data_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @every_recipe
-@every_setting
-def test_builds_with_defaults(name: str, setting: CommonOptions) -> None:
-    line = RECIPES[name](setting)
-    assert line.name == name
-    assert line.data == DataConfig(name=setting.data)
-    assert line.views == (CropFlip(padding=1, flip=False) if setting.data == "digits" else CropFlip())
-    *_, last = line.generations
-    assert last.schedule.epochs == (200 if setting.data == "digits" else 164)
-    assert find(name) is RECIPES[name]
+@every_dataset
+def test_builds_with_defaults(name: str, options: CommonOptions) -> None:
+    lineage = RECIPES[name](options)
+    assert lineage.name == name
+    assert lineage.data == DataConfig(name=options.data)
+    assert lineage.views == (CropFlip(padding=1, flip=False) if options.data == "digits" else CropFlip())
+    *_, last = lineage.generations
+    assert last.schedule.epochs == (200 if options.data == "digits" else 164)
+    assert find_recipe(name) is RECIPES[name]
 
 
 @every_recipe
@@ -59,29 +59,31 @@ def test_digits_are_the_default(name: str) -> None:
 
 
 @every_recipe
-@every_setting
-def test_goes_to_json_and_back(name: str, setting: CommonOptions) -> None:
-    line = RECIPES[name](setting)
-    back = serialization.from_json(json.loads(json.dumps(serialization.to_json(line))))
-    assert back == line
-    assert addresses(back) == addresses(line)
+@every_dataset
+def test_goes_to_json_and_back(name: str, options: CommonOptions) -> None:
+    lineage = RECIPES[name](options)
+    back = serialization.from_json(json.loads(json.dumps(serialization.to_json(lineage))))
+    assert back == lineage
+    assert addresses(back) == addresses(lineage)
 
 
 @every_recipe
-@every_setting
-def test_teachers_stand_before_their_pupils_and_all_but_the_last_teach(name: str, setting: CommonOptions) -> None:
-    generations = RECIPES[name](setting).generations
+@every_dataset
+def test_teachers_come_before_their_students_and_all_but_the_last_generation_teach(
+    name: str, options: CommonOptions
+) -> None:
+    generations = RECIPES[name](options).generations
     for place, generation in enumerate(generations):
         assert all(0 <= teacher < place for teacher in generation.teachers)
         assert bool(generation.teachers) is generation.objective.needs_teacher
-    taught_by = {teacher for generation in generations for teacher in generation.teachers}
-    assert taught_by == set(range(len(generations) - 1))
+    teachers = {teacher for generation in generations for teacher in generation.teachers}
+    assert teachers == set(range(len(generations) - 1))
 
 
 @every_recipe
 def test_arguments_have_defaults_types_and_docs(name: str) -> None:
     first, *own = inspect.signature(RECIPES[name]).parameters.values()
-    assert first.name == "setting"
+    assert first.name == "options"
     documented = re.findall(r"^    (\w+): ", inspect.getdoc(RECIPES[name]) or "", re.M)
     assert documented == [parameter.name for parameter in own]
     for parameter in own:
@@ -91,7 +93,7 @@ def test_arguments_have_defaults_types_and_docs(name: str) -> None:
         assert parameter.name not in {field.name for field in fields(CommonOptions)}
 
 
-def test_the_setting_documents_its_fields() -> None:
+def test_the_common_options_are_documented() -> None:
     documented = re.findall(r"^    (\w+): ", inspect.getdoc(CommonOptions) or "", re.M)
     assert documented == [field.name for field in fields(CommonOptions)]
 
@@ -141,7 +143,7 @@ CHANGES: list[tuple[Callable[..., Lineage], dict[str, Any], dict[str, Any]]] = [
         {"adjustment": "smooth"},
         {
             "teacher": "resnet14",
-            "weights": "cwsm",
+            "temperature_rule": "cwsm",
             "adjustment": "shift",
             "teacher_weight": 0.5,
             "temperature": 8.0,
@@ -191,7 +193,7 @@ def test_every_argument_changes_the_models(
 
 @every_recipe
 def test_no_argument_is_missing_above(name: str) -> None:
-    own = set(inspect.signature(RECIPES[name]).parameters) - {"setting", "teacher_weights"}  # the latter are files
+    own = set(inspect.signature(RECIPES[name]).parameters) - {"options", "teacher_weights"}  # the latter are files
     assert own == {a for recipe, _, arguments in CHANGES if recipe is RECIPES[name] for a in arguments}
 
 
@@ -205,34 +207,34 @@ def test_no_argument_is_missing_above(name: str) -> None:
         ("lr", 0.05),
     ],
 )
-def test_the_setting_changes_the_models(name: str, field: str, value: Any) -> None:
+def test_common_options_change_the_models(name: str, field: str, value: Any) -> None:
     plain, other = RECIPES[name](), RECIPES[name](replace(CommonOptions(), **{field: value}))
     assert addresses(plain)[-1] != addresses(other)[-1]
     last = other.generations[-1]
     assert value in (last.model, last.schedule.epochs, last.schedule.batch_size, last.schedule.lr)
 
 
-def test_the_setting_names_the_images() -> None:
-    line = baseline(CommonOptions(train_size=200, holdout=40))
-    assert line.data == DataConfig(name="digits", train_size=200, holdout=40)
-    assert CommonOptions(data="cifar100").facts().num_classes == 100
+def test_common_options_select_the_images() -> None:
+    lineage = baseline(CommonOptions(train_size=200, holdout=40))
+    assert lineage.data == DataConfig(name="digits", train_size=200, holdout=40)
+    assert CommonOptions(data="cifar100").dataset_info().num_classes == 100
 
 
 @pytest.mark.parametrize("name", ["distill", "knowledge_adjustment", "dynamic_temperature", "defective"])
 def test_teachers_are_larger_unless_named(name: str) -> None:
-    def models(setting: CommonOptions, **given: object) -> list[str]:
-        return [generation.model for generation in RECIPES[name](setting, **given).generations]
+    def models(options: CommonOptions, **arguments: object) -> list[str]:
+        return [generation.model for generation in RECIPES[name](options, **arguments).generations]
 
-    wanted = ("resnet14",) if name == "distill" else "resnet14"
+    teacher = ("resnet14",) if name == "distill" else "resnet14"
 
     assert models(CommonOptions()) == ["resnet20", "resnet8"]
     assert models(CommonOptions(data="cifar100")) == ["resnet56", "resnet20"]
-    assert models(CommonOptions(model="vgg8"), teacher=wanted) == ["resnet14", "vgg8"]
+    assert models(CommonOptions(model="vgg8"), teacher=teacher) == ["resnet14", "vgg8"]
 
 
 def test_reversed_turns_the_sizes_around() -> None:
-    def models(line: Lineage) -> list[str]:
-        return [generation.model for generation in line.generations]
+    def models(lineage: Lineage) -> list[str]:
+        return [generation.model for generation in lineage.generations]
 
     assert models(reversed()) == ["resnet8", "resnet20"]
     assert models(reversed(CommonOptions(data="cifar100"))) == ["resnet20", "resnet56"]
@@ -254,9 +256,9 @@ def test_born_again_forms(form: Any) -> None:
     assert len({serialization.digest(generation.objective) for generation in later}) == 1
 
 
-def test_one_value_a_generation() -> None:
-    line = tolerant(generations=3, teacher_weight=(0.7, 0.6, 0.5), k=(4, 3, 3, 2), tolerance=(0.0, 0.1, 0.2))
-    assert [str(generation.objective) for generation in line.generations] == [
+def test_one_value_per_generation() -> None:
+    lineage = tolerant(generations=3, teacher_weight=(0.7, 0.6, 0.5), k=(4, 3, 3, 2), tolerance=(0.0, 0.1, 0.2))
+    assert [str(generation.objective) for generation in lineage.generations] == [
         "0.444444 H(labels, student) + 0.555556 D_4(student)",
         "0.3 H(labels, student) + 0.7 KL(teacher ‖ student)",
         "0.36 H(labels, student) + 0.54 KL(teacher ‖ student) + 0.1 D_3(student)",
@@ -276,19 +278,18 @@ def test_one_value_a_generation() -> None:
     ],
 )
 def test_the_wrong_number_of_values_is_an_error(argument: str, value: tuple[Any, ...], count: int) -> None:
-    given: dict[str, Any] = {argument: value}
     message = f"{argument} takes one number, or one for each of {count} generations, not {len(value)}"
     with pytest.raises(ValueError, match=f"^{message}$"):
-        tolerant(generations=3, **given)
+        tolerant(generations=3, **{argument: value})  # type: ignore[arg-type]
 
 
 @repeatable
 @given(st.integers(0, 8), st.floats(0.0, 1.0))
 def test_one_value_is_one_for_each(generations: int, weight: float) -> None:
-    line = tolerant(generations=generations, teacher_weight=weight, k=3)
-    spelled = tolerant(generations=generations, teacher_weight=(weight,) * generations or weight, k=(3,))
-    assert line == spelled
-    assert len(line.generations) == generations + 1
+    lineage = tolerant(generations=generations, teacher_weight=weight, k=3)
+    in_full = tolerant(generations=generations, teacher_weight=(weight,) * generations or weight, k=(3,))
+    assert lineage == in_full
+    assert len(lineage.generations) == generations + 1
 
 
 @pytest.mark.parametrize("recipe", [tolerant, born_again])
@@ -305,7 +306,7 @@ def test_a_chain_has_no_negative_length(recipe: Callable[..., Lineage]) -> None:
         (tf_kd_self, "form"),
         (tf_kd_reg, "form"),
         (knowledge_adjustment, "adjustment"),
-        (dynamic_temperature, "weights"),
+        (dynamic_temperature, "temperature_rule"),
         (distill, "method"),
         (distill, "adjustment"),
         (distill, "temperature_rule"),
@@ -334,12 +335,12 @@ def test_the_expected_scores_of_the_paper() -> None:
 @repeatable
 @given(st.floats(0.21, 0.99))
 def test_three_ways_to_one_expected_score(primary: float) -> None:
-    for line in (
+    for lineage in (
         label_smoothing(primary=primary),
         confidence_penalty(primary=primary),
         tolerant(primary=primary, generations=0),
     ):
-        assert expected_scores(line, CommonOptions().facts().num_classes) == pytest.approx((primary,))
+        assert expected_scores(lineage, CommonOptions().dataset_info().num_classes) == pytest.approx((primary,))
 
 
 def test_other_expected_scores() -> None:
@@ -351,14 +352,14 @@ def test_other_expected_scores() -> None:
 
 def test_several_teachers_have_no_closed_form() -> None:
     first, second, third = tolerant(generations=2).generations
-    line = replace(tolerant(), generations=(first, second, replace(third, teachers=(0, 1))))
-    *known, last = expected_scores(line, 10)
+    lineage = replace(tolerant(), generations=(first, second, replace(third, teachers=(0, 1))))
+    *known, last = expected_scores(lineage, 10)
     assert known == pytest.approx([0.6, 0.76])
     assert last is None
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("options", "message"),
     [
         (CommonOptions(model="resnet21"), "unknown model 'resnet21'"),
         (CommonOptions(data="cifar1000"), "unknown dataset 'cifar1000'"),
@@ -368,16 +369,16 @@ def test_several_teachers_have_no_closed_form() -> None:
     ],
 )
 @pytest.mark.parametrize("recipe", [baseline, tolerant, distill])
-def test_mistakes_in_the_setting_are_told_before_anything_is_trained(
-    recipe: Callable[..., Lineage], setting: CommonOptions, message: str
+def test_mistakes_in_common_options_are_reported_before_anything_is_trained(
+    recipe: Callable[..., Lineage], options: CommonOptions, message: str
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        recipe(setting)
+        recipe(options)
 
 
 def test_a_recipe_of_the_users_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("from tutelage.recipes.baselines import baseline\ndef mine():\n    return baseline()\n")
-    assert find(f"{file}:mine")() == baseline()
+    assert find_recipe(f"{file}:mine")() == baseline()
     with pytest.raises(ValueError, match=re.escape("unknown recipe 'tolerent': did you mean tolerant?")):
-        find("tolerent")
+        find_recipe("tolerent")

@@ -8,10 +8,12 @@ from typing import Any, Literal
 import pytest
 
 from tutelage import serialization
+from tutelage.lineage import TrainOptions, addresses
 from tutelage.recipes import call
 from tutelage.recipes.baselines import baseline
-from tutelage.recipes.study_spec import arm_names, checked, named, read_study, study
+from tutelage.recipes.study_spec import arm_names, read_study, rename_lineages, study
 from tutelage.study import Study
+from tutelage.validation import checked
 
 WHOLE = """
 name = "what helps"
@@ -37,26 +39,27 @@ teacher_weight = [0.7, 0.6]
 
 def test_a_file_is_the_study_that_python_makes(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(WHOLE)
-    found = read_study(tmp_path / "study.toml")
+    spec, options = read_study(tmp_path / "study.toml")
+    assert options == TrainOptions()
     lineages = (
         call("baseline", epochs=3),
         call("label_smoothing", smoothing=0.2, epochs=5),
         call("tolerant", generations=2, teacher_weight=(0.7, 0.6), epochs=3),
     )
-    assert found == Study(
-        lineages=named(lineages, ["plain", "label_smoothing", "tolerant"]),
+    assert spec == Study(
+        lineages=rename_lineages(lineages, ["plain", "label_smoothing", "tolerant"]),
         seeds=(0, 1, 2),
         reference="plain",
         title="what helps",
     )
-    assert found.name == f"what-helps-{serialization.digest(found)[:8]}"
-    assert serialization.from_json(serialization.to_json(found)) == found
+    assert spec.name == f"what-helps-{serialization.digest(spec)[:8]}"
+    assert serialization.from_json(serialization.to_json(spec)) == spec
 
 
 def test_a_name_is_no_part_of_a_models_address() -> None:
     (one, other) = study([{"recipe": baseline, "name": "a"}, {"recipe": "baseline", "name": "b"}]).lineages
     assert one.name != other.name
-    assert one.addresses(0, "print", "fp32") == other.addresses(0, "print", "fp32")
+    assert addresses(one, 0, "print", "fp32") == addresses(other, 0, "print", "fp32")
 
 
 def test_arms_of_one_recipe_are_named_after_their_arguments() -> None:
@@ -88,12 +91,11 @@ def test_arms_of_one_recipe_are_named_after_their_arguments() -> None:
         ({"arms": ["baseline", "baseline"]}, "two arms of a study are named 'baseline'"),
         ({"arms": [{"recipe": "baseline", "name": "a\nb"}]}, "one line of text"),
         ({"epochs": "many"}, "epochs: expected a whole number, not 'many'"),
-        ({"sedes": [0]}, "unknown word 'sedes': did you mean seeds"),
-        ({"generations": 2}, "unknown word 'generations'"),
+        ({"sedes": [0]}, "unknown key 'sedes': did you mean seeds"),
+        ({"generations": 2}, "unknown key 'generations'"),
         ({"seeds": 3}, "seeds: expected a list, each a whole number, not 3"),
         ({"seeds": [0, 0]}, "each once"),
         ({"reference": "tolerant"}, "unknown reference 'tolerant'"),
-        ({"meter": "yes"}, "meter: expected true or false, not 'yes'"),
     ],
 )
 def test_a_fault_is_named_with_its_path(change: dict[str, Any], message: str) -> None:
@@ -103,7 +105,13 @@ def test_a_fault_is_named_with_its_path(change: dict[str, Any], message: str) ->
 
 @pytest.mark.fault(30)
 @pytest.mark.parametrize(
-    ("text", "message"), [("arms = [", "study.toml: "), ("epochs = 3", "study.toml: a study needs arms")]
+    ("text", "message"),
+    [
+        ("arms = [", "study.toml: "),
+        ("epochs = 3", "study.toml: a study needs arms"),
+        ("arms = ['baseline']\nmeter = 'yes'", "study.toml: meter: expected true or false, not 'yes'"),
+        ("arms = ['baseline']\nwatch_tst = true", "unknown key 'watch_tst': did you mean watch_test"),
+    ],
 )
 def test_a_fault_in_a_file_is_named_with_the_file(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "study.toml").write_text(text)
@@ -112,7 +120,7 @@ def test_a_fault_in_a_file_is_named_with_the_file(tmp_path: Path, text: str, mes
 
 
 @pytest.mark.parametrize(
-    ("value", "kind", "kept"),
+    ("value", "kind", "expected"),
     [
         (1, float, 1),
         (None, int | None, None),
@@ -122,8 +130,8 @@ def test_a_fault_in_a_file_is_named_with_the_file(tmp_path: Path, text: str, mes
         (object, Any, object),
     ],
 )
-def test_values_that_fit(value: object, kind: object, kept: object) -> None:
-    assert checked(value, kind, "here") == kept
+def test_values_that_fit(value: object, kind: object, expected: object) -> None:
+    assert checked(value, kind, "here") == expected
 
 
 @pytest.mark.parametrize(
@@ -139,3 +147,10 @@ def test_values_that_do_not_fit(value: object, kind: object, expected: str) -> N
     with pytest.raises(ValueError, match="here: expected") as error:
         checked(value, kind, "here")
     assert str(error.value) == f"here: expected {expected}"
+
+
+def test_a_file_holds_training_options_too(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text("watch_test = true\narms = ['baseline']")
+    spec, options = read_study(tmp_path / "study.toml")
+    assert spec == study(["baseline"])
+    assert options == TrainOptions(watch_test=True)

@@ -1,10 +1,10 @@
-"""Which experiments there are, found by walking this package: each file with a ``made`` is a paper's."""
+"""The experiments by name, from the files of ``papers``: every one of them has a function ``experiments``."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tutelage.errors import unknown
 
 if TYPE_CHECKING:
-    from tutelage.experiments.spec import Experiment, LeftOut
+    from tutelage.experiments.spec import Experiment, Unavailable
 
 
 def experiments() -> dict[str, Experiment]:
@@ -23,59 +23,58 @@ def experiments() -> dict[str, Experiment]:
     """
     from tutelage.experiments.spec import Experiment
 
-    return {name: one for name, one in _all().items() if isinstance(one, Experiment)}
+    return {name: entry for name, entry in _entries().items() if isinstance(entry, Experiment)}
 
 
-def left_out() -> dict[str, str]:
-    """The experiments that tutelage cannot run, by name, each with what it would need.
+def unavailable_experiments() -> dict[str, str]:
+    """The experiments that tutelage cannot run, by name, each with the reason.
 
-    >>> left_out()["tolerant/table-2/resnet18"]
+    >>> unavailable_experiments()["tolerant/table-2/resnet18"]
     'it needs the images of ILSVRC2012; tutelage has digits, cifar10 and cifar100'
     """
-    from tutelage.experiments.spec import LeftOut
+    from tutelage.experiments.spec import Unavailable
 
-    return {name: one.reason for name, one in _all().items() if isinstance(one, LeftOut)}
+    return {name: entry.reason for name, entry in _entries().items() if isinstance(entry, Unavailable)}
 
 
-def find(name: str) -> Experiment:
+def find_experiment(name: str) -> Experiment:
     """Find an experiment by name.
 
-    Errors: ``ValueError`` with the nearest names, or with what an experiment would need that tutelage lacks.
+    Errors: ``ValueError`` with the nearest names, or with the reason why the experiment cannot be run.
 
-    >>> find("tolerant/table-1/densenet-100").study.seeds
+    >>> find_experiment("tolerant/table-1/densenet-100").study.seeds
     (0,)
-    >>> find("tolerant/table-1")
+    >>> find_experiment("tolerant/table-1")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: tolerant/table-1 is no whole name: tolerant/table-1/densenet-100, tolerant/table-1/densenet-190
+    ValueError: experiment 'tolerant/table-1' is incomplete: choose from tolerant/table-1/densenet-100, ...
     """
-    known = _all()
-    if name not in known:
-        start = name.rstrip("/") + "/"
-        if below := _next(start, known):
-            raise ValueError(f"{start[:-1]} is no whole name: {', '.join(below)}")
-        near = get_close_matches(name, known, cutoff=0.5) or _next("", known)
-        raise unknown("experiment", name, near, hint="a study's file ends in .toml")
-    if name in left_out():
-        raise ValueError(f"experiment {name!r} cannot be run: {left_out()[name]}")
+    entries = _entries()
+    if name not in entries:
+        prefix = name.rstrip("/") + "/"
+        if completions := _next_parts(prefix, entries):
+            raise ValueError(f"experiment {prefix[:-1]!r} is incomplete: choose from {', '.join(completions)}")
+        nearest = get_close_matches(name, entries, cutoff=0.5) or _next_parts("", entries)
+        raise unknown("experiment", name, nearest, hint="a study's file ends in .toml")
+    if name in unavailable_experiments():
+        raise ValueError(f"experiment {name!r} cannot be run: {unavailable_experiments()[name]}")
     return experiments()[name]
 
 
-def _next(start: str, names: Iterable[str]) -> list[str]:
-    """How the names that begin so go on, up to the next slash."""
-    below = (name for name in names if name.startswith(start))
-    parts = (name[len(start) :].partition("/") for name in below)
-    return list(dict.fromkeys(f"{start}{part}{'/...' if rest else ''}" for part, rest, _ in parts))
+def _next_parts(prefix: str, names: Iterable[str]) -> list[str]:
+    """The names that begin with ``prefix``, each cut at the next slash."""
+    rests = (name[len(prefix) :].partition("/") for name in names if name.startswith(prefix))
+    return list(dict.fromkeys(f"{prefix}{part}{'/...' if rest else ''}" for part, rest, _ in rests))
 
 
 @cache
-def _all() -> dict[str, Experiment | LeftOut]:
-    found: dict[str, Experiment | LeftOut] = {}
-    package = importlib.import_module("tutelage.experiments")
-    for file in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{file.name}")
-        made: Iterator[Experiment | LeftOut] = module.made() if hasattr(module, "made") else iter(())
-        for one in made:
-            assert one.name not in found, f"two experiments are named {one.name}"
-            found[one.name] = one
-    return found
+def _entries() -> dict[str, Experiment | Unavailable]:
+    """Everything that the papers' files list, by name."""
+    entries: dict[str, Experiment | Unavailable] = {}
+    papers = importlib.import_module("tutelage.experiments.papers")
+    for file in pkgutil.iter_modules(papers.__path__):
+        paper = importlib.import_module(f"{papers.__name__}.{file.name}")
+        for entry in paper.experiments():
+            assert entry.name not in entries, f"two experiments are named {entry.name}"
+            entries[entry.name] = entry
+    return entries

@@ -1,4 +1,4 @@
-"""What an experiment is, and what its files share."""
+"""The types that describe an experiment, and the helpers that the papers' files share."""
 
 from __future__ import annotations
 
@@ -6,46 +6,46 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from tutelage.data.load import names as data_names
+from tutelage.data.load import dataset_names
 from tutelage.lineage import Generation, Lineage
 from tutelage.models.build import names as model_names
-from tutelage.published import Cell
+from tutelage.published import PublishedCell
 from tutelage.study import Study
 from tutelage.training import Schedule
 
-ONE_RUN = "how many runs a printed number is the mean of; here as many as seeds are asked for, one by default"
-SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-LAST_EPOCH = "which epoch a printed number is of; here the last"
+NUMBER_OF_RUNS = "how many runs a printed number averages; here as many as there are seeds, one by default"
+DATASET_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+LAST_EPOCH = "which epoch a printed number is from; here the last"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A result and the printed number it belongs beside: generation ``place`` of an arm, in the cell's metric.
+    """A printed number and the result that stands beside it: generation ``place`` of an arm, in the cell's metric.
 
-    With ``ensemble``, the mean of the probabilities of generations 0 to ``place``.
+    With ``ensemble``, the result is the mean of the probabilities of generations 0 to ``place``.
     """
 
     arm: str
     place: int
-    cell: Cell
+    cell: PublishedCell
     ensemble: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
-    """A sentence about some arms of an experiment, about all of them by default."""
+    """A sentence about some arms of an experiment; about all of them if ``arms`` is empty."""
 
     text: str
     arms: tuple[str, ...] = ()
 
-    def about(self, arm: str) -> bool:
-        """Whether it speaks of this arm."""
+    def concerns(self, arm: str) -> bool:
+        """Whether the remark is about this arm."""
         return not self.arms or arm in self.arms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
-    """An experiment, or an arm of one, that tutelage cannot run, and what it would need."""
+class Unavailable:
+    """An experiment, or an arm of one, that tutelage cannot run, with the reason."""
 
     name: str
     reason: str
@@ -53,56 +53,65 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """A study as a paper ran it, and the numbers the paper printed.
+    """A study as a paper ran it, with the numbers that the paper printed.
 
-    ``differs`` says where the study departs from the paper even at full length; ``unknown`` what is not known of the
-    paper's runs, with what is done here; ``left_out`` which of the table's arms tutelage does not have.
+    ``differences`` are the ways in which the study departs from the paper even at full length; ``unknowns`` are what
+    is not known of the paper's runs, each with the choice made here; ``unavailable_arms`` are the arms of the table
+    that tutelage cannot train.
     """
 
     name: str
-    about: str
+    description: str
     study: Study
     links: tuple[Link, ...] = ()
-    differs: tuple[Remark, ...] = ()
-    unknown: tuple[Remark, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    differences: tuple[Remark, ...] = ()
+    unknowns: tuple[Remark, ...] = ()
+    unavailable_arms: tuple[Unavailable, ...] = ()
 
     def __post_init__(self) -> None:
-        sizes = {lineage.name: len(lineage.generations) for lineage in self.study.lineages}
+        lengths = {lineage.name: len(lineage.generations) for lineage in self.study.lineages}
         for link in self.links:
-            assert 0 <= link.place < sizes[link.arm], link
-        for remark in (*self.differs, *self.unknown):
-            assert set(remark.arms) <= set(sizes), remark
+            assert 0 <= link.place < lengths[link.arm], link
+        for remark in (*self.differences, *self.unknowns):
+            assert set(remark.arms) <= set(lengths), remark
 
 
-def remarks(*said: str | Remark) -> tuple[Remark, ...]:
-    """Sentences about all arms, beside remarks about some."""
-    return tuple(Remark(text=one) if isinstance(one, str) else one for one in said)
+def remarks(*entries: str | Remark) -> tuple[Remark, ...]:
+    """Remarks from sentences about all arms, and from remarks as they are.
+
+    >>> [remark.arms for remark in remarks("first", Remark(text="second", arms=("KD",)))]
+    [(), ('KD',)]
+    """
+    return tuple(Remark(text=entry) if isinstance(entry, str) else entry for entry in entries)
 
 
-def among(names: Sequence[str], *said: tuple[str, Sequence[str]]) -> tuple[Remark, ...]:
-    """Sentences, each about those of its arms that are among ``names``; none about nobody.
+def remarks_about(arms: Sequence[str], *entries: tuple[str, Sequence[str]]) -> tuple[Remark, ...]:
+    """Remarks from sentences and the arms they concern, as far as these are among ``arms``.
 
-    >>> [remark.arms for remark in among(("KD", "AB"), ("first", ("AB", "FSP")), ("second", ("FSP",)))]
+    A sentence that concerns none of the arms is dropped.
+
+    >>> [remark.arms for remark in remarks_about(("KD", "AB"), ("first", ("AB", "FSP")), ("second", ("FSP",)))]
     [('AB',)]
     """
-    found = ((text, tuple(one for one in arms if one in names)) for text, arms in said)
-    return tuple(Remark(text=text, arms=arms) for text, arms in found if arms)
+    present = ((text, tuple(arm for arm in concerned if arm in arms)) for text, concerned in entries)
+    return tuple(Remark(text=text, arms=concerned) for text, concerned in present if concerned)
 
 
-def study(name: str, arms: Iterable[Lineage], seeds: Sequence[int] = (0,), reference: str | None = None) -> Study:
-    """An experiment's study, which carries its name."""
+def experiment_study(
+    name: str, arms: Iterable[Lineage], seeds: Sequence[int] = (0,), reference: str | None = None
+) -> Study:
+    """The study of an experiment, titled with the experiment's name."""
     return Study(lineages=tuple(arms), seeds=tuple(seeds), reference=reference, title=name.replace("/", " "))
 
 
-def arm(name: str, lineage: Lineage, schedule: Callable[[Generation], Schedule]) -> Lineage:
-    """A lineage under an arm's name, each generation on its own schedule."""
-    generations = tuple(replace(one, schedule=schedule(one)) for one in lineage.generations)
+def scheduled_arm(name: str, lineage: Lineage, schedule: Callable[[Generation], Schedule]) -> Lineage:
+    """A lineage under the arm's name, with the schedule that ``schedule`` returns for each generation."""
+    generations = tuple(replace(generation, schedule=schedule(generation)) for generation in lineage.generations)
     return replace(lineage, name=name, generations=generations)
 
 
 def slug(text: str) -> str:
-    """Text as a part of an experiment's name.
+    """Text as a part of an experiment's name: lower case, digits, hyphens and underscores.
 
     >>> slug("ResNet18, plain CNN"), slug("6 to 8, Tiny-ImageNet")
     ('resnet18-plain-cnn', '6-to-8-tiny-imagenet')
@@ -110,16 +119,16 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-")
 
 
-def lacking(*, networks: Iterable[str] = (), images: str = "") -> str:
-    """What of this tutelage does not have, as a reason; nothing where it has all of it.
+def missing_requirement(*, networks: Iterable[str] = (), images: str = "") -> str:
+    """The reason why tutelage cannot run something with these networks and images; empty if it can.
 
-    >>> lacking(networks=("resnet20", "wrn_16_8"))
+    >>> missing_requirement(networks=("resnet20", "wrn_16_8"))
     'it needs the network wrn_16_8, which tutelage does not have'
-    >>> lacking(networks=("resnet20",), images="cifar100")
+    >>> missing_requirement(networks=("resnet20",), images="cifar100")
     ''
     """
-    if images and images not in data_names():
-        *first, last = data_names()
+    if images and images not in dataset_names():
+        *first, last = dataset_names()
         return f"it needs the images of {images}; tutelage has {', '.join(first)} and {last}"
     missing = [name for name in networks if name not in model_names()]
     if missing:

@@ -1,5 +1,5 @@
-"""What papers printed, as data: one file a paper, each number with its table, its metric and how certain it is."""
+"""What papers printed, as data: one file per paper; each number has its table, its metric and how certain it is."""
 
-from tutelage.published.cells import Cell, Table, cell, cells, tables
+from tutelage.published.cells import PublishedCell, PublishedTable, cell, cells, tables
 
-__all__ = ["Cell", "Table", "cell", "cells", "tables"]
+__all__ = ["PublishedCell", "PublishedTable", "cell", "cells", "tables"]

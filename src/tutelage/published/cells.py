@@ -1,4 +1,4 @@
-"""Published tables read from the files of this folder."""
+"""Read published tables from the TOML files of this folder."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ METRICS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class PublishedCell:
     """One printed number.
 
-    ``paper`` is an arXiv id, or OWNER/NAME of a repository that goes with no paper. ``value`` and ``spread`` (a
-    standard deviation, where one is printed) are in the unit that ``metric`` ends with. ``certainty`` says where the
-    number was read: ``paper``, ``official code`` or ``secondary``; ``source`` says it more closely. ``notes`` are
-    about this cell, for example where the paper contradicts itself.
+    ``paper`` is an arXiv id, or OWNER/NAME of a repository that belongs to no paper. ``value`` and ``spread`` (a
+    standard deviation, where one is printed) are in the unit at the end of ``metric``. ``certainty`` says where the
+    number was read: ``paper``, ``official code`` or ``secondary``; ``source`` gives the details. ``notes`` are about
+    this cell, for example where the paper contradicts itself.
     """
 
     paper: str
@@ -49,13 +49,13 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What no other cell is called."""
+        """The name of the cell, which no other cell has."""
         return f"{self.paper}, {self.table}: {self.row} / {self.column} ({self.metric})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A printed table, or the part of one that is in one metric; without cells where the numbers were not found."""
+class PublishedTable:
+    """A printed table, or the part of it that is in one metric; it has no cells if its numbers were not found."""
 
     paper: str
     title: str
@@ -66,22 +66,22 @@ class Table:
     metric: str
     data: str
     notes: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[PublishedCell, ...]
 
 
-def tables(paper: str | None = None) -> tuple[Table, ...]:
-    """Every table of every paper, or of one.
+def tables(paper: str | None = None) -> tuple[PublishedTable, ...]:
+    """Every table of every paper, or of one paper.
 
     Errors: ``ValueError`` with the nearest papers.
 
     >>> [table.certainty for table in tables("1911.07471")]
     ['not found', 'not found', 'not found', 'not found', 'not found']
     """
-    found = _all()
+    every = _all_tables()
     if paper is None:
-        return found
-    _check("paper", paper, (table.paper for table in found))
-    return tuple(table for table in found if table.paper == paper)
+        return every
+    _check_name("paper", paper, (table.paper for table in every))
+    return tuple(table for table in every if table.paper == paper)
 
 
 def cells(
@@ -91,8 +91,8 @@ def cells(
     row: str | None = None,
     column: str | None = None,
     metric: str | None = None,
-) -> tuple[Cell, ...]:
-    """The cells that fit what is asked for; a table whose numbers were not found has none.
+) -> tuple[PublishedCell, ...]:
+    """The cells of this paper, table, row, column and metric; a table whose numbers were not found has none.
 
     Errors: ``ValueError`` with the nearest names for a paper, table, row, column or metric that does not exist.
 
@@ -103,22 +103,22 @@ def cells(
     ...
     ValueError: unknown paper '1805.05550': did you mean 1805.05551 or 1805.04770 or 2205.10536?
     """
-    chosen = tables(paper)
+    selected = tables(paper)
     if table is not None:
-        _check("table", table, (one.table for one in chosen))
-        chosen = tuple(one for one in chosen if one.table == table)
-    found = tuple(cell for one in chosen for cell in one.cells)
-    for name, wanted in (("metric", metric), ("row", row), ("column", column)):
-        if wanted is not None:
-            _check(name, wanted, (getattr(cell, name) for cell in found))
-            found = tuple(cell for cell in found if getattr(cell, name) == wanted)
-    return found
+        _check_name("table", table, (one.table for one in selected))
+        selected = tuple(one for one in selected if one.table == table)
+    matching = tuple(cell for one in selected for cell in one.cells)
+    for field, name in (("metric", metric), ("row", row), ("column", column)):
+        if name is not None:
+            _check_name(field, name, (getattr(cell, field) for cell in matching))
+            matching = tuple(cell for cell in matching if getattr(cell, field) == name)
+    return matching
 
 
-def cell(paper: str, table: str, row: str, column: str, metric: str | None = None) -> Cell:
+def cell(paper: str, table: str, row: str, column: str, metric: str | None = None) -> PublishedCell:
     """One cell.
 
-    Errors: those of :func:`cells`; ``ValueError`` where the cell is empty, or is printed in several metrics.
+    Errors: those of :func:`cells`; ``ValueError`` if the cell is empty, or is printed in several metrics.
 
     >>> cell("1909.11723", "1", "ResNet18, MobileNetV2", "Re-KD").spread
     0.28
@@ -127,50 +127,64 @@ def cell(paper: str, table: str, row: str, column: str, metric: str | None = Non
     ...
     ValueError: unknown column 'gen 1': did you mean gen 0?
     """
-    found = cells(paper, table, row=row, column=column, metric=metric)
-    if len(found) != 1:
-        metrics = " and ".join(repr(one.metric) for one in found)
-        raise ValueError(f"{row} / {column} of table {table} is printed in several metrics: say {metrics}")
-    return found[0]
+    matching = cells(paper, table, row=row, column=column, metric=metric)
+    if len(matching) != 1:
+        metrics = " or ".join(repr(one.metric) for one in matching)
+        raise ValueError(f"{row} / {column} of table {table} is printed in several metrics: choose {metrics}")
+    return matching[0]
 
 
-def _check(kind: str, given: str, known: Iterable[str]) -> None:
-    choices = dict.fromkeys(known)
-    if given not in choices:
+def _check_name(kind: str, name: str, names: Iterable[str]) -> None:
+    choices = dict.fromkeys(names)
+    if name not in choices:
         if not choices:
-            raise ValueError(f"unknown {kind} {given!r}: the numbers of this table were not found")
-        raise unknown(kind, given, choices)
+            raise ValueError(f"unknown {kind} {name!r}: the numbers of this table were not found")
+        raise unknown(kind, name, choices)
 
 
 @cache
-def _all() -> tuple[Table, ...]:
-    folder = files(__package__ or "tutelage.published")
-    texts = sorted((path.name, path) for path in folder.iterdir() if path.name.endswith(".toml"))
-    return tuple(table for _, path in texts for table in _read(tomllib.loads(path.read_text(encoding="utf-8"))))
+def _all_tables() -> tuple[PublishedTable, ...]:
+    folder = files("tutelage.published")
+    paths = sorted((path for path in folder.iterdir() if path.name.endswith(".toml")), key=lambda path: path.name)
+    return tuple(table for path in paths for table in _read_tables(tomllib.loads(path.read_text(encoding="utf-8"))))
 
 
-def _read(document: Mapping[str, Any]) -> Iterator[Table]:
-    for told in document["tables"]:
-        known = {"paper": document["paper"], "table": told["table"], "certainty": told["certainty"]}
-        known |= {"source": told.get("source", ""), "metric": told.get("metric", "")}
-        remarks: dict[tuple[str, str], tuple[str, ...]] = {}
-        for remark in told.get("remarks", ()):
-            place = (remark["row"], remark["column"])
-            remarks[place] = (*remarks.get(place, ()), remark["note"])
-        made = []
-        for row, values in told.get("rows", {}).items():
-            for column, printed in zip(told["columns"], values, strict=True):
-                if printed == "":
-                    continue
-                value, spread = printed if isinstance(printed, list) else (printed, None)
-                notes = remarks.pop((row, column), ())
-                made.append(Cell(**known, row=row, column=column, value=float(value), spread=spread, notes=notes))
-        assert not remarks, f"remarks on cells that do not exist: {remarks}"
-        yield Table(
-            **known,
+def _read_tables(document: Mapping[str, Any]) -> Iterator[PublishedTable]:
+    for entry in document["tables"]:
+        shared = {
+            "paper": document["paper"],
+            "table": entry["table"],
+            "certainty": entry["certainty"],
+            "source": entry.get("source", ""),
+            "metric": entry.get("metric", ""),
+        }
+        yield PublishedTable(
+            **shared,
             title=document["title"],
-            caption=told["caption"],
-            data=told.get("data", ""),
-            notes=tuple(told.get("notes", ())),
-            cells=tuple(made),
+            caption=entry["caption"],
+            data=entry.get("data", ""),
+            notes=tuple(entry.get("notes", ())),
+            cells=tuple(_read_cells(entry, shared)),
         )
+
+
+def _read_cells(entry: Mapping[str, Any], shared: Mapping[str, str]) -> Iterator[PublishedCell]:
+    """The cells of a table that are not empty; ``shared`` are the fields that are the same in all of them."""
+    notes: dict[tuple[str, str], tuple[str, ...]] = {}
+    for remark in entry.get("remarks", ()):
+        place = (remark["row"], remark["column"])
+        notes[place] = (*notes.get(place, ()), remark["note"])
+    for row, values in entry.get("rows", {}).items():
+        for column, printed in zip(entry["columns"], values, strict=True):
+            if printed == "":
+                continue
+            value, spread = printed if isinstance(printed, list) else (printed, None)
+            yield PublishedCell(
+                **shared,
+                row=row,
+                column=column,
+                value=float(value),
+                spread=spread,
+                notes=notes.pop((row, column), ()),
+            )
+    assert not notes, f"remarks on cells that do not exist: {notes}"

@@ -1,6 +1,6 @@
 """Runs as functions: each public function here that returns a ``Lineage`` is a recipe.
 
-A recipe's arguments are the command's options; ``CommonOptions`` holds those that all of them share.
+A recipe's arguments are the command's options; ``CommonOptions`` holds those that all recipes share.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tutelage.serialization import functions_returning
 from tutelage.user_code import load_function
 from tutelage.validation import checked
 
-__all__ = ["CommonOptions", "arguments", "call", "find", "recipes"]
+__all__ = ["CommonOptions", "call", "find_recipe", "option_types", "parameter_owners", "recipes"]
 
 
 def recipes() -> dict[str, Callable[..., Lineage]]:
-    """Every recipe by name, found by walking this package; there is no registry.
+    """Every recipe by name, from the modules of this package; there is no registry.
 
     >>> "tolerant" in recipes()
     True
@@ -29,43 +29,58 @@ def recipes() -> dict[str, Callable[..., Lineage]]:
     return functions_returning(__name__, Lineage)
 
 
-def find(name: str) -> Callable[..., Lineage]:
-    """Find a recipe: one of ours by name, or a user's as ``module:function`` or ``file.py:function``.
+def find_recipe(name: str) -> Callable[..., Lineage]:
+    """Find a recipe: one of ours by name, or the user's own as ``module:function`` or ``file.py:function``.
 
     Errors: ``ValueError`` with the nearest names.
 
-    >>> find("tolerent")
+    >>> find_recipe("tolerent")
     Traceback (most recent call last):
     ...
     ValueError: unknown recipe 'tolerent': did you mean tolerant?; path/to/mine.py:function works too
     """
     if ":" in name:
         return load_function(name)
-    known = recipes()
-    if name not in known:
+    available = recipes()
+    if name not in available:
         hint = "a TOML file is for tutelage study" if name.endswith(".toml") else "path/to/mine.py:function works too"
-        raise unknown("recipe", name, known, hint=hint)
-    return known[name]
+        raise unknown("recipe", name, available, hint=hint)
+    return available[name]
 
 
-def arguments(recipe: Callable[..., Any]) -> dict[str | None, Callable[..., Any]]:
-    """Who takes a recipe's arguments: itself (under None), and each frozen dataclass among them, by its name.
+def parameter_owners(recipe: Callable[..., Any]) -> dict[str | None, Callable[..., Any]]:
+    """What takes a recipe's options: the recipe itself, under None, and the dataclasses among its arguments, by name.
 
-    >>> arguments(find("tolerant"))["setting"].__name__
+    >>> parameter_owners(find_recipe("tolerant"))["options"].__name__
     'CommonOptions'
     """
     hints = {name: kind for name, kind in get_type_hints(recipe).items() if name != "return"}
-    values: dict[str | None, Callable[..., Any]] = {
+    dataclass_arguments: dict[str | None, Callable[..., Any]] = {
         name: kind for name, kind in hints.items() if isinstance(kind, type) and dataclasses.is_dataclass(kind)
     }
-    return {None: recipe} | values
+    return {None: recipe} | dataclass_arguments
 
 
-def call(recipe: str | Callable[..., Lineage], **given: Any) -> Lineage:
-    """Call a recipe with flat arguments, as the command does: those of its ``CommonOptions`` stand beside its own.
+def option_types(recipe: Callable[..., Lineage]) -> dict[str, Any]:
+    """The options of a recipe with their types: its own arguments, and the fields of the dataclasses among them.
 
-    Errors: ``ValueError`` for an argument that nobody takes, with the nearest names, one that is missing, a number
-    that is not finite, and a recipe that returns no lineage.
+    >>> option_types(find_recipe("label_smoothing"))["smoothing"]
+    <class 'float'>
+    """
+    owners = parameter_owners(recipe)
+    types: dict[str, Any] = {}
+    for owner in owners.values():
+        hints = get_type_hints(owner)
+        names = [name for name in inspect.signature(owner).parameters if name not in owners]
+        types |= {name: hints.get(name, Any) for name in names}
+    return types
+
+
+def call(recipe: str | Callable[..., Lineage], **options: Any) -> Lineage:
+    """Call a recipe with flat options, as the command does: its own arguments, and the fields of ``CommonOptions``.
+
+    Errors: ``ValueError`` for an option that the recipe does not have, with the nearest names, for an argument that
+    is missing, for a number that is not finite, and for a recipe that returns no lineage.
 
     >>> call("tolerant", model="resnet14", generations=1).generations[1].model
     'resnet14'
@@ -74,29 +89,40 @@ def call(recipe: str | Callable[..., Lineage], **given: Any) -> Lineage:
     ...
     ValueError: unknown argument of tolerant 'primry': did you mean primary?
     """
-    function = find(recipe) if isinstance(recipe, str) else recipe
-    takers = arguments(function)
-    own: dict[str, Any] = {}
-    known: list[str] = []
-    for option, value in given.items():
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(item, int | float) and not isinstance(item, bool):
-                checked(item, float, option)  # what is not finite, or has twenty digits, cannot be written down
-    for name, taker in takers.items():
-        names = [option for option in inspect.signature(taker).parameters if option not in takers]
-        known += names
-        told = {option: given.pop(option) for option in names if option in given}
-        if name is None:
-            own |= told
-        else:
-            own[name] = taker(**told)
-    for option in given:
-        raise unknown(f"argument of {function.__name__}", option, known)
+    function = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    name = function.__name__
+    types = option_types(function)
+    for option, value in options.items():
+        _check_numbers(option, value)
+        if option not in types:
+            raise unknown(f"argument of {name}", option, types)
+    arguments = _nested(function, options)
     try:
-        inspect.signature(function).bind(**own)
+        inspect.signature(function).bind(**arguments)
     except TypeError as error:
-        raise ValueError(f"{function.__name__}: {error}") from None
-    lineage = function(**own)
+        raise ValueError(f"{name}: {error}") from None
+    lineage = function(**arguments)
     if not isinstance(lineage, Lineage):
-        raise ValueError(f"the recipe {function.__name__} must return a Lineage, not {type(lineage).__name__}")
+        raise ValueError(f"the recipe {name} must return a Lineage, not {type(lineage).__name__}")
     return lineage
+
+
+def _check_numbers(option: str, value: Any) -> None:
+    """Refuse numbers that cannot be written down: those that are not finite, or have twenty digits."""
+    for item in value if isinstance(value, tuple | list) else (value,):
+        if isinstance(item, int | float) and not isinstance(item, bool):
+            checked(item, float, option)
+
+
+def _nested(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's arguments from flat options: its own, and each dataclass made from those that are its fields."""
+    owners = parameter_owners(function)
+    arguments: dict[str, Any] = {}
+    for argument, owner in owners.items():
+        names = [name for name in inspect.signature(owner).parameters if name not in owners]
+        values = {name: options.pop(name) for name in names if name in options}
+        if argument is None:
+            arguments |= values
+        else:
+            arguments[argument] = owner(**values)
+    return arguments

@@ -7,13 +7,13 @@ from typing import Literal
 from tutelage.lineage import Lineage
 from tutelage.methods import born_again as ban
 from tutelage.methods.hinton import labels_only
-from tutelage.recipes.common_options import CommonOptions, chosen, later
+from tutelage.recipes.common_options import CommonOptions, choose, later_generations
 
 Form = Literal["teacher", "labels", "confidence", "permuted"]
 
 
 def born_again(
-    setting: CommonOptions = CommonOptions(),
+    options: CommonOptions = CommonOptions(),
     *,
     generations: int = 3,
     form: Form = "teacher",
@@ -22,10 +22,11 @@ def born_again(
     """Train a chain of equal networks, each taught by the one before.
 
     Args:
-        generations: How many follow the first.
-        form: What each learns from: the teacher alone (BAN), the labels too (BAN+L), the labels weighted by the
-            teacher's confidence (CWTM), or the teacher with its dark knowledge permuted (DKPP).
-        teacher_weight: With labels, the weight of the teacher's term; 0.5 is D(1.0, 0.5) of arXiv 1805.05551.
+        generations: The number of generations after the first.
+        form: What each student learns from: the teacher alone (teacher: BAN), the labels too (labels: BAN+L), the
+            labels weighted by the teacher's confidence (confidence: CWTM), or the teacher with its dark knowledge
+            permuted (permuted: DKPP).
+        teacher_weight: The weight of the teacher's term in the form labels; 0.5 is D(1.0, 0.5) of arXiv 1805.05551.
 
     >>> [generation.teachers for generation in born_again(generations=2).generations]
     [(), (0,), (1,)]
@@ -36,7 +37,9 @@ def born_again(
         "confidence": ban.confidence_weighted(),
         "permuted": ban.permuted_dark_knowledge(),
     }
-    objective = chosen("form", form, objectives)
-    first = setting.generation("first", labels_only())
-    pupils = (setting.generation(f"born again {g}", objective, teachers=(g - 1,)) for g in later(generations))
-    return setting.lineage("born_again", first, *pupils)
+    objective = choose("form", form, objectives)
+    first = options.generation("first", labels_only())
+    students = [
+        options.generation(f"born again {g}", objective, teachers=(g - 1,)) for g in later_generations(generations)
+    ]
+    return options.lineage("born_again", first, *students)

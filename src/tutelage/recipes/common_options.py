@@ -1,4 +1,4 @@
-"""The ground every recipe stands on: which network, which images, how long."""
+"""The options that every recipe has: which network, which images, how long."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tutelage.data import CropFlip, DataConfig, DatasetInfo, TurnedCropFlip
-from tutelage.data.load import facts
+from tutelage.data import CropFlip, DataConfig, DatasetInfo, RotatedCropFlip
+from tutelage.data.load import dataset_info
 from tutelage.errors import unknown
 from tutelage.lineage import Generation, Lineage
 from tutelage.methods.hinton import labels_only
@@ -21,19 +21,19 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommonOptions:
-    """What every recipe can be told.
+    """The options that every recipe has, and the parts of a lineage that follow from them.
 
     Args:
         model: The network: one of `tutelage list models`, package.module:function or file.py:function.
             By default resnet8 for the digits and resnet20 otherwise.
         data: The images: one of `tutelage list data`, an .npz file or a folder of images.
-        train_size: How many training images to keep; all by default (300 of the digits).
-        epochs: How often each training image is seen; 200 for the digits and 164 otherwise by default.
-        batch_size: Images a step; 64 for the digits and 128 otherwise by default.
+        train_size: The number of training images to use; all by default (300 of the digits).
+        epochs: The number of passes over the training images; by default 200 for the digits and 164 otherwise.
+        batch_size: Images per step; by default 64 for the digits and 128 otherwise.
         lr: The highest learning rate; 0.1 by default.
-        rotation: Turn training images by up to so many degrees either way; not at all by default.
-        holdout: How many training images to set aside as a validation set.
-        test_size: How many test images to keep; all by default, and what any result should be measured on.
+        rotation: Rotate training images by up to this many degrees either way; 0 by default.
+        holdout: The number of training images to set aside as a validation set.
+        test_size: The number of test images to use; all by default, as any result to be reported needs.
     """
 
     model: str | None = None
@@ -46,33 +46,33 @@ class CommonOptions:
     holdout: int = 0
     test_size: int | None = None
 
-    def facts(self) -> DatasetInfo:
-        """What is known of the images without reading them."""
-        return facts(self.images(), data_folder())
+    def dataset_info(self) -> DatasetInfo:
+        """What is known of the dataset without reading its images."""
+        return dataset_info(self.data_config(), data_folder())
 
-    def images(self) -> DataConfig:
-        """The description of the images."""
+    def data_config(self) -> DataConfig:
+        """Which images are used for what."""
         return DataConfig(name=self.data, train_size=self.train_size, holdout=self.holdout, test_size=self.test_size)
 
     def views(self) -> CropFlip:
-        """How training images are moved."""
-        found = self.facts()
+        """The augmentation of training images."""
+        info = self.dataset_info()
         if self.rotation:
-            return TurnedCropFlip(padding=found.padding, flip=found.flip, degrees=self.rotation)
-        return CropFlip(padding=found.padding, flip=found.flip)
+            return RotatedCropFlip(padding=info.padding, flip=info.flip, degrees=self.rotation)
+        return CropFlip(padding=info.padding, flip=info.flip)
 
-    def network(self, chosen: str | None = None, larger: bool = False) -> str:
-        """The network's name: ``chosen``, else this setting's, else the default, or one ``larger`` for a teacher.
+    def network(self, name: str | None = None, larger: bool = False) -> str:
+        """The name of a network: ``name``, else ``model``, else the default; if ``larger``, the default of a teacher.
 
-        Errors: ``ValueError`` for a name that does not exist.
+        Errors: ``ValueError`` for a network that does not exist.
         """
         small, large = ("resnet8", "resnet20") if self.data == "digits" else ("resnet20", "resnet56")
-        name = chosen or (large if larger else self.model or small)
-        constructor(name)
-        return name
+        network = name or (large if larger else self.model or small)
+        constructor(network)
+        return network
 
     def schedule(self) -> Schedule:
-        """How long and how fast: the paper's schedule for CIFAR, a short one for the digits."""
+        """The schedule of arXiv 1805.05551 for CIFAR, or a short one for the digits, with the options' values."""
         digits = Schedule(epochs=200, batch_size=64, decay=OneCycle(), weight_decay=5e-4)
         base = digits if self.data == "digits" else Schedule()
         return replace(
@@ -93,7 +93,7 @@ class CommonOptions:
         teacher_shares: tuple[float, ...] = (),
         weights: str | None = None,
     ) -> Generation:
-        """One generation in this setting."""
+        """A generation, with the network and the schedule of these options unless others are passed."""
         return Generation(
             name=name,
             model=self.network(model),
@@ -105,11 +105,11 @@ class CommonOptions:
         )
 
     def lineage(self, name: str, *generations: Generation) -> Lineage:
-        """A lineage in this setting."""
-        return Lineage(name=name, data=self.images(), views=self.views(), generations=generations)
+        """A lineage of these generations, on the images of these options."""
+        return Lineage(name=name, data=self.data_config(), views=self.views(), generations=generations)
 
-    def taught(self, name: str, teacher: str | None, objective: Objective) -> Lineage:
-        """The common lineage of two: a (by default larger) teacher trained on the labels, and its student."""
+    def teacher_student(self, name: str, teacher: str | None, objective: Objective) -> Lineage:
+        """A lineage of two: a teacher trained on the labels (by default a larger network), and its student."""
         return self.lineage(
             name,
             self.generation("teacher", labels_only(), model=self.network(teacher, larger=True)),
@@ -117,27 +117,27 @@ class CommonOptions:
         )
 
 
-def chosen(kind: str, given: str, choices: Mapping[str, Choice]) -> Choice:
-    """One of several by name.
+def choose(kind: str, name: str, choices: Mapping[str, Choice]) -> Choice:
+    """One of several choices, by name; ``kind`` is what the error calls them.
 
     Errors: ``ValueError`` with the nearest names.
 
-    >>> chosen("form", "paper", {"paper": 1, "official": 2})
+    >>> choose("form", "paper", {"paper": 1, "official": 2})
     1
     """
-    if given not in choices:
-        raise unknown(kind, given, choices)
-    return choices[given]
+    if name not in choices:
+        raise unknown(kind, name, choices)
+    return choices[name]
 
 
-def later(generations: int) -> range:
-    """The numbers of the generations after the first.
+def later_generations(count: int) -> range:
+    """The places of ``count`` generations after the first.
 
     Errors: ``ValueError`` for a negative count.
 
-    >>> list(later(2))
+    >>> list(later_generations(2))
     [1, 2]
     """
-    if generations < 0:
-        raise ValueError(f"generations must be at least 0, not {generations}")
-    return range(1, generations + 1)
+    if count < 0:
+        raise ValueError(f"generations must be at least 0, not {count}")
+    return range(1, count + 1)

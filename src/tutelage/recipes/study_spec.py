@@ -1,172 +1,163 @@
-"""From plain values to a study: each arm a recipe with its arguments, beside arguments that all arms share."""
+"""Make a study from plain values: each arm a recipe with its options, beside options that all arms share."""
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import re
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 from tutelage.errors import unknown
-from tutelage.lineage import Lineage
-from tutelage.recipes import arguments, call, find
+from tutelage.lineage import Lineage, TrainOptions
+from tutelage.recipes import call, find_recipe, option_types
 from tutelage.study import Study
 from tutelage.user_code import data_only
 from tutelage.validation import checked
 
-Plain = Mapping[str, Any]
-Result = TypeVar("Result")
-OWN = ("arms", "seeds", "reference", "name", "watch_test", "meter")
-"""What a study is told itself; every other word at its top is an argument of the arms."""
+ArmSpec = Mapping[str, Any]
+"""An arm as plain values: ``recipe``, perhaps ``name``, and the recipe's options."""
+Returned = TypeVar("Returned")
+STUDY_KEYS = ("arms", "seeds", "reference", "name")
+"""The keys of the study itself; every other key at its top is an option of the arms."""
+TRAINING_KEYS = ("watch_test", "meter")
+"""The keys of a study's file that are training options."""
 MAX_TOML = 2**16
-"""Bytes of a study's file: hundreds of arms."""
-_LONG_KEY = re.compile(rb"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){50}""")  # quadratic in tomllib
+"""Bytes of a study's file: enough for hundreds of arms."""
+_LONG_KEY = re.compile(rb"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){50}""")  # tomllib takes quadratic time for it
 
 
 def study(
-    arms: Sequence[str | Plain],
+    arms: Sequence[str | ArmSpec],
     *,
     seeds: Sequence[int] = (0,),
     reference: str | None = None,
     name: str | None = None,
-    watch_test: bool = False,
-    meter: bool = False,
     **shared: Any,
 ) -> Study:
-    """Make a study of recipes: ``{"recipe": ..., "name": ..., argument: value, ...}`` for each arm.
+    """Make a study of arms ``{"recipe": ..., "name": ..., option: value, ...}``, or of the names of recipes.
 
-    A recipe's name alone will do. ``shared`` arguments go to every arm whose recipe takes them and that does not say
-    otherwise. An arm is named after its recipe; where two would have one name, after its arguments too.
+    ``shared`` options go to every arm whose recipe has them and that does not set them itself. An arm is named after
+    its recipe; where two arms would have the same name, after its options too.
 
-    Errors: ``ValueError`` that begins with the path of the fault: a recipe, argument or reference that does not
-    exist, with the nearest names, a value of the wrong type, or a shared argument that no arm takes.
+    Errors: ``ValueError`` that begins with the path of the fault: a recipe, option or reference that does not exist,
+    with the nearest names, a value of the wrong type, or a shared option that no arm has.
 
-    >>> made = study(["baseline", {"recipe": "label_smoothing", "smoothing": 0.2}], epochs=5, seeds=(0, 1))
-    >>> [lineage.name for lineage in made.lineages], made.lineages[1].generations[0].schedule.epochs
+    >>> spec = study(["baseline", {"recipe": "label_smoothing", "smoothing": 0.2}], epochs=5, seeds=(0, 1))
+    >>> [lineage.name for lineage in spec.lineages], spec.lineages[1].generations[0].schedule.epochs
     (['baseline', 'label_smoothing'], 5)
     >>> study([{"recipe": "label_smoothing", "smoothin": 0.2}])
     Traceback (most recent call last):
     ...
     ValueError: arms[0]: unknown argument of label_smoothing 'smoothin': did you mean smoothing or rotation?
     """
-    entries = _entries(arms)
-    recipes = [_at(f"arms[{place}]", _found, entry["recipe"]) for place, entry in enumerate(entries)]
-    takers = [taken(recipe) for recipe in recipes]
+    specs = _arm_specs(arms)
+    recipes = [_with_path(f"arms[{place}]", _recipe_function, spec["recipe"]) for place, spec in enumerate(specs)]
+    types_by_arm = [option_types(recipe) for recipe in recipes]
     for option in shared:
-        if not any(option in found for found in takers):
-            raise unknown("word", option, {*OWN, *(name for found in takers for name in found)})
+        if not any(option in types for types in types_by_arm):
+            raise unknown("key", option, {*STUDY_KEYS, *TRAINING_KEYS}.union(*types_by_arm))
+    own_options = [_own_options(spec) for spec in specs]
     lineages = []
-    for place, (entry, recipe, known) in enumerate(zip(entries, recipes, takers, strict=True)):
-        own = {option: value for option, value in entry.items() if option not in ("recipe", "name")}
-        given = {option: value for option, value in shared.items() if option in known} | own
-        for option, value in given.items():
+    for place, (recipe, types, own) in enumerate(zip(recipes, types_by_arm, own_options, strict=True)):
+        options = {option: value for option, value in shared.items() if option in types} | own
+        for option, value in options.items():
             path = f"arms[{place}].{option}" if option in own else option
-            if option in known:
-                given[option] = checked(value, known[option], path)
-        lineages.append(_at(f"arms[{place}]", call, recipe, **given))
-    told = [[f"{k}={v}" for k, v in entry.items() if k not in ("recipe", "name")] for entry in entries]
-    names = arm_names(
-        [entry.get("name") for entry in entries],
-        [lineage.name for lineage in lineages],
-        [" ".join([lineage.name, *words]) for lineage, words in zip(lineages, told, strict=True)],
-    )
+            if option in types:
+                options[option] = checked(value, types[option], path)
+        lineages.append(_with_path(f"arms[{place}]", call, recipe, **options))
+    long_names = [
+        " ".join([lineage.name, *(f"{option}={value}" for option, value in own.items())])
+        for lineage, own in zip(lineages, own_options, strict=True)
+    ]
+    names = arm_names([spec.get("name") for spec in specs], [lineage.name for lineage in lineages], long_names)
     return Study(
-        lineages=named(lineages, names),
+        lineages=rename_lineages(lineages, names),
         seeds=tuple(checked(list(seeds) if isinstance(seeds, range) else seeds, tuple[int, ...], "seeds")),
         reference=checked(reference, str | None, "reference"),
         title=checked(name, str | None, "name"),
-        watch_test=checked(watch_test, bool, "watch_test"),
-        meter=checked(meter, bool, "meter"),
     )
 
 
-def read_study(path: Path, *, trust: bool = False) -> Study:
-    """Read a study from a TOML file, which says what :func:`study` is told; every fault is named with its path.
+def read_study(path: Path, *, trust: bool = False) -> tuple[Study, TrainOptions]:
+    """Read a study from a TOML file with the arguments of :func:`study`, and the training options in it.
 
     A file is data: without ``trust`` it may name the recipes, networks and methods of tutelage and of the libraries
-    that it knows, and no code.
+    that tutelage knows, but no other code.
 
     Errors: ``ValueError`` with the file and the path in it; ``FileNotFoundError``.
     """
-    import tomllib
-
     with path.open("rb") as file:
         text = file.read(MAX_TOML + 1)
     if len(text) > MAX_TOML:
-        raise ValueError(f"{path} has more than the {MAX_TOML} bytes that a study needs")
+        raise ValueError(f"{path} is larger than {MAX_TOML} bytes, the limit for a study")
     if _LONG_KEY.search(text):
         raise ValueError(f"{path}: a key has more than 50 parts")
     try:
-        told = tomllib.loads(text.decode("utf-8"))
+        document = tomllib.loads(text.decode("utf-8"))
     except RecursionError:
         raise ValueError(f"{path}: its arrays are nested too deep") from None
-    except ValueError as error:  # also a TOMLDecodeError, bytes that are not UTF-8, a number of 4300 digits
+    except ValueError as error:  # a TOMLDecodeError, bytes that are not UTF-8, or a number of 4300 digits
         raise ValueError(f"{path}: {error}") from None
-    if "arms" not in told:
+    if "arms" not in document:
         raise ValueError(f"{path}: a study needs arms: write arms = [...] or [[arms]] tables, each with a recipe")
+    training = {key: document.pop(key) for key in TRAINING_KEYS if key in document}
     with contextlib.nullcontext() if trust else data_only():
-        return _at(str(path), study, **told)
+        return _with_path(str(path), study, **document), _with_path(str(path), _train_options, **training)
 
 
-def arm_names(given: Sequence[str | None], short: Sequence[str], long: Sequence[str]) -> list[str]:
-    """The names of a study's arms: those given, else the short ones, else where two are equal the long ones.
+def arm_names(names: Sequence[str | None], short: Sequence[str], long: Sequence[str]) -> list[str]:
+    """The names of a study's arms: ``names`` where there are any, else the short ones, or the long ones of equals.
 
     >>> arm_names([None, None, "b", None], ["a", "a", "a", "c"], ["a x=1", "a x=2", "a x=3", "c y=1"])
     ['a x=1', 'a x=2', 'b', 'c']
     """
-    first = [name if name is not None else word for name, word in zip(given, short, strict=True)]
+    candidates = [name if name is not None else short_name for name, short_name in zip(names, short, strict=True)]
     return [
-        more if name is None and first.count(word) > 1 else word
-        for name, word, more in zip(given, first, long, strict=True)
+        long_name if name is None and candidates.count(candidate) > 1 else candidate
+        for name, candidate, long_name in zip(names, candidates, long, strict=True)
     ]
 
 
-def named(lineages: Sequence[Lineage], names: Sequence[str]) -> tuple[Lineage, ...]:
+def rename_lineages(lineages: Sequence[Lineage], names: Sequence[str]) -> tuple[Lineage, ...]:
     """Lineages under the names of their arms; a name is no part of a model's address."""
     return tuple(replace(lineage, name=name) for lineage, name in zip(lineages, names, strict=True))
 
 
-def taken(recipe: Callable[..., Lineage]) -> dict[str, Any]:
-    """The arguments that a recipe can be told, flat, with their types.
-
-    >>> taken(find("label_smoothing"))["smoothing"]
-    <class 'float'>
-    """
-    takers = arguments(recipe)
-    found: dict[str, Any] = {}
-    for taker in takers.values():
-        hints = get_type_hints(taker)
-        names = (name for name in inspect.signature(taker).parameters if name not in takers)
-        found |= {name: hints.get(name, Any) for name in names}
-    return found
+def _train_options(**values: Any) -> TrainOptions:
+    return TrainOptions(**{key: checked(value, bool, key) for key, value in values.items()})
 
 
-def _entries(arms: Any) -> list[Plain]:
+def _arm_specs(arms: Any) -> list[ArmSpec]:
     if not isinstance(arms, Sequence) or isinstance(arms, str):
         raise ValueError(f"arms: expected a list of arms, not {arms!r}")
-    entries: list[Plain] = []
+    specs: list[ArmSpec] = []
     for place, arm in enumerate(arms):
-        entry = {"recipe": arm} if isinstance(arm, str) else arm
-        if not isinstance(entry, Mapping) or "recipe" not in entry:
+        spec = {"recipe": arm} if isinstance(arm, str) else arm
+        if not isinstance(spec, Mapping) or "recipe" not in spec:
             raise ValueError(f"arms[{place}]: an arm is a recipe's name, or a table with a recipe in it, not {arm!r}")
-        checked(entry.get("name"), str | None, f"arms[{place}].name")
-        entries.append(entry)
-    return entries
+        checked(spec.get("name"), str | None, f"arms[{place}].name")
+        specs.append(spec)
+    return specs
 
 
-def _found(recipe: Any) -> Callable[..., Lineage]:
+def _own_options(spec: ArmSpec) -> dict[str, Any]:
+    """The options that an arm sets itself."""
+    return {option: value for option, value in spec.items() if option not in ("recipe", "name")}
+
+
+def _recipe_function(recipe: Any) -> Callable[..., Lineage]:
     """A recipe by name; from Python also the function itself."""
     if callable(recipe):
         return recipe  # type: ignore[no-any-return]  # a user's function: nothing is known of it
-    return find(checked(recipe, str, "recipe"))
+    return find_recipe(checked(recipe, str, "recipe"))
 
 
-def _at(path: str, function: Callable[..., Result], /, *positional: Any, **given: Any) -> Result:
-    """Call with the path of what is read put before whatever is wrong with it."""
+def _with_path(path: str, function: Callable[..., Returned], /, *positional: Any, **keywords: Any) -> Returned:
+    """Call a function; a ``ValueError`` from it begins with the path of the value that is read."""
     try:
-        return function(*positional, **given)
+        return function(*positional, **keywords)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
