@@ -1,4 +1,4 @@
-"""One small study and one export of it, made once for all tests that only read them."""
+"""One small study and one export of it, created once for all tests that only read them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 from tutelage.data import CropFlip, DataConfig, Dataset
 from tutelage.data.load import load
-from tutelage.export import Exported, Source, export_model, find_model
+from tutelage.export import ExportResult, FinishedModel, export_model, find_model
 from tutelage.lineage import Generation, Lineage
 from tutelage.methods.hinton import distillation, labels_only
-from tutelage.study import Execution, Study, run
+from tutelage.study import Execution, Failed, Study, Warned, run
 from tutelage.training import Schedule
 
 DIGITS = DataConfig(name="digits", train_size=300)
@@ -33,8 +33,8 @@ def pair() -> Lineage:
 
 
 def train(study: Study, runs: Path) -> None:
-    for event in run(study, runs=runs, machine=Execution(device="cpu", precision="fp32", threads=1)):
-        assert event.phase not in ("failed", "warning"), event
+    for event in run(study, runs=runs, execution=Execution(device="cpu", precision="fp32", threads=1)):
+        assert not isinstance(event, Failed | Warned), event
 
 
 @pytest.fixture(scope="session")
@@ -48,23 +48,23 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def name(runs: Path) -> str:
-    (found,) = (runs / "studies").iterdir()
-    return found.name
+    (study,) = (runs / "studies").iterdir()
+    return study.name
 
 
 @pytest.fixture(scope="session")
-def source(runs: Path, name: str) -> Source:
+def source(runs: Path, name: str) -> FinishedModel:
     return find_model(name, runs)
 
 
 @pytest.fixture(scope="session")
-def exported(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(source: FinishedModel, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     return export_model(source, tmp_path_factory.mktemp("export") / "all")
 
 
 @pytest.fixture
-def folder(exported: Exported, tmp_path: Path) -> Path:
-    """A copy of the export, to be spoilt."""
+def folder(exported: ExportResult, tmp_path: Path) -> Path:
+    """A copy of the export that a test may change."""
     return Path(shutil.copytree(exported.folder, tmp_path / "copy"))
 
 

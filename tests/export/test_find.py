@@ -1,4 +1,4 @@
-"""Which model a request means."""
+"""Which model a name refers to."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from tutelage.methods.hinton import labels_only
 from tutelage.study import Study
 
 
-def test_every_way_to_say_it(runs: Path, name: str) -> None:
-    big, small = load_results(name, runs).rows
-    said = {
+def test_every_form_of_a_name(runs: Path, name: str) -> None:
+    big, small = load_results(name, runs).generations
+    models = {
         name: small.models[0],
         f"{name}:small one": small.models[0],
-        f"{name}:small one:7": small.models[1],
+        f"{name}:small one:7": small.models[7],
         f"{name}:0": big.models[0],
-        f"{name}:big one:7": big.models[1],
-        big.models[1].address: big.models[1],
-        big.models[1].address[:12]: big.models[1],
-        str(big.models[1].folder): big.models[1],
+        f"{name}:big one:7": big.models[7],
+        big.models[7].address: big.models[7],
+        big.models[7].address[:12]: big.models[7],
+        str(big.models[7].folder): big.models[7],
     }
-    for words, model in said.items():
+    for words, model in models.items():
         assert find_model(words, runs).model.address == model.address, words
-    assert [sibling.address for sibling in find_model(name, runs).siblings] == [m.address for m in small.models]
+    assert [sibling.address for sibling in find_model(name, runs).siblings] == [
+        m.address for m in small.models.values()
+    ]
     assert find_model(big.models[0].address, runs).siblings == ()
 
 
-def test_only_what_lies_in_the_runs_folder_is_ones_own(runs: Path, name: str, tmp_path: Path) -> None:
+def test_only_models_in_the_runs_folder_are_trusted(runs: Path, name: str, tmp_path: Path) -> None:
     model = find_model(name, runs).model
-    assert find_model(str(model.folder), runs).own
+    assert find_model(str(model.folder), runs).trusted
     elsewhere = shutil.copytree(model.folder, tmp_path / model.address)
-    assert not find_model(str(elsewhere), runs).own
+    assert not find_model(str(elsewhere), runs).trusted
 
 
 @pytest.mark.parametrize(
@@ -75,12 +77,12 @@ def test_no_runs_at_all(tmp_path: Path) -> None:
 
 def test_a_model_that_is_not_finished(runs: Path, name: str, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(runs, tmp_path / "runs"))
-    second = load_results(name, copy).rows[1].models[1]
+    second = load_results(name, copy).generations[1].models[7]
     storage.remove(second.folder)
-    with pytest.raises(ValueError, match="has not been trained to its end with seed 7; finished seeds: 0"):
+    with pytest.raises(ValueError, match="has not finished training with seed 7; finished seeds: 0"):
         find_model(f"{name}:small one:7", copy)
     assert len(find_model(name, copy).siblings) == 1
-    with storage.lock(second.folder), pytest.raises(ValueError, match="has not been trained to its end"):
+    with storage.lock(second.folder), pytest.raises(ValueError, match="has not finished training"):
         find_model(second.address, copy)
 
 
@@ -103,8 +105,8 @@ def test_a_study_of_several_lineages(runs: Path, tmp_path: Path) -> None:
     study = Study(lineages=(pair(), alone), seeds=(0,))
     train(study, copy)
     small = find_model(f"{study.name}:small one", copy)
-    assert small.made_of()["place"] == 1
+    assert small.model.config()["place"] == 1
     assert find_model(f"{study.name}:pair/small one", copy) == small
     for words in (study.name, f"{study.name}:big one"):
-        with pytest.raises(ValueError, match=rf"has several lineages, say which: .*{study.name}:alone/big one"):
+        with pytest.raises(ValueError, match=rf"has several lineages, choose from .*{study.name}:alone/big one"):
             find_model(words, copy)

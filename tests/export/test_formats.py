@@ -1,4 +1,4 @@
-"""The three formats: the same answers, the whole contract in each, nothing else."""
+"""The three formats: the same logits, the whole metadata in each, nothing else."""
 
 from __future__ import annotations
 
@@ -14,62 +14,65 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from tutelage.artifacts.metadata import Contract, parse
+from tutelage.artifacts.metadata import ModelMetadata, parse
 from tutelage.data import Dataset, Normalization
 from tutelage.engine import Engine
 from tutelage.evaluation import predict
-from tutelage.export import Exported, Source, open_file
+from tutelage.export import ExportResult, FinishedModel, load_file
 from tutelage.export.formats import check_packages, to_bytes
-from tutelage.export.network import Deployed
-from tutelage.export.read import embedded, load_program
+from tutelage.export.network import NormalizedNetwork
+from tutelage.export.read import embedded_metadata, load_program
 from tutelage.models.build import build
 
 FILES = ("weights.safetensors", "model.pt2", "model.onnx")
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_thousand_images_get_the_answers_of_the_checkpoint(
-    exported: Exported, source: Source, digits: Dataset, file: str
+def test_a_thousand_images_get_the_logits_of_the_checkpoint(
+    exported: ExportResult, source: FinishedModel, digits: Dataset, file: str
 ) -> None:
-    made_of = source.made_of()
+    config = source.model.config()
     network = build("resnet8", 10, 1)
     network.load_state_dict(source.model.weights())
-    normalization = Normalization(tuple(made_of["normalization"]["mean"]), tuple(made_of["normalization"]["std"]))
+    normalization = Normalization(tuple(config["normalization"]["mean"]), tuple(config["normalization"]["std"]))
     images = digits.images[:1000]
     assert len(images) == 1000
     expected = predict(network, images, normalization, Engine.choose("cpu", "fp32", 1))
     assert torch.equal(expected, source.model.predictions()["test"][:1000])
-    opened = open_file(exported.folder / file, trust=True)
+    loaded = load_file(exported.folder / file, trust=True)
     with torch.no_grad():
-        found = torch.cat([opened.program(part.float() / 255) for part in images.split(77)])
-    assert found.shape == (1000, 10)
-    assert (found - expected).abs().max() <= 1e-4
-    assert torch.equal(found.argmax(1), expected.argmax(1))
+        logits = torch.cat([loaded.program(part.float() / 255) for part in images.split(77)])
+    assert logits.shape == (1000, 10)
+    assert (logits - expected).abs().max() <= 1e-4
+    best, second = expected.topk(2).values.unbind(1)
+    clear = best - second > 2e-4  # of two that are closer the processor's rounding may prefer either
+    assert clear.sum() > 990
+    assert torch.equal(logits.argmax(1)[clear], expected.argmax(1)[clear])
 
 
-def test_each_format_carries_the_contract(exported: Exported) -> None:
+def test_each_format_holds_the_metadata(exported: ExportResult) -> None:
     folder = exported.folder
-    whole = json.loads((folder / "model.json").read_bytes())
-    contract = parse(whole, "model.json")
-    assert contract.model == "resnet8"
-    assert contract.class_names == tuple("0123456789")
-    assert contract.about["data"] == {
+    model_json = json.loads((folder / "model.json").read_bytes())
+    metadata = parse(model_json, "model.json")
+    assert metadata.model == "resnet8"
+    assert metadata.class_names == tuple("0123456789")
+    assert metadata.about["data"] == {
         "name": "digits",
         "train_size": 300,
         "test_size": None,
-        "fingerprint": contract.about["data"]["fingerprint"],
+        "fingerprint": metadata.about["data"]["fingerprint"],
     }
-    assert contract.about["teachers"][0]["model"] == "resnet14"
+    assert metadata.about["teachers"][0]["model"] == "resnet14"
     with safe_open(folder / "weights.safetensors", "pt") as file:
         in_weights = json.loads(file.metadata()["tutelage"])
     properties = onnx.load_model(folder / "model.onnx").metadata_props
     in_onnx = json.loads(next(entry.value for entry in properties if entry.key == "tutelage"))
     extra = {"tutelage.json": ""}
     torch.export.load(folder / "model.pt2", extra_files=extra)
-    assert in_weights == in_onnx == json.loads(extra["tutelage.json"]) == contract.to_json()
+    assert in_weights == in_onnx == json.loads(extra["tutelage.json"]) == metadata.to_json()
 
 
-def test_weights_are_the_networks_own(exported: Exported, source: Source) -> None:
+def test_weights_are_the_networks_own(exported: ExportResult, source: FinishedModel) -> None:
     network = build("resnet8", 10, 1)
     with safe_open(exported.folder / "weights.safetensors", "pt") as file:
         network.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
@@ -77,7 +80,7 @@ def test_weights_are_the_networks_own(exported: Exported, source: Source) -> Non
         assert torch.equal(network.state_dict()[key], tensor), key
 
 
-def test_nothing_is_pickled_and_no_path_of_this_machine_is_told(exported: Exported) -> None:
+def test_nothing_is_pickled_and_no_path_of_this_machine_is_inside(exported: ExportResult) -> None:
     here = str(Path(__file__).parents[2]).encode()
     with zipfile.ZipFile(exported.folder / "model.pt2") as archive:
         parts = {entry.filename.partition("/")[2]: archive.read(entry) for entry in archive.infolist()}
@@ -88,8 +91,8 @@ def test_nothing_is_pickled_and_no_path_of_this_machine_is_told(exported: Export
         assert here not in (exported.folder / file).read_bytes()
 
 
-def contract_for(model: str, channels: int, size: int, normalization: Normalization) -> Contract:
-    return Contract(
+def metadata_for(model: str, channels: int, size: int, normalization: Normalization) -> ModelMetadata:
+    return ModelMetadata(
         model=model,
         channels=channels,
         height=size,
@@ -99,21 +102,21 @@ def contract_for(model: str, channels: int, size: int, normalization: Normalizat
     )
 
 
-def test_a_network_that_wants_another_size_is_given_it() -> None:
+def test_a_network_with_another_input_size_gets_it() -> None:
     torch.manual_seed(0)
     normalization = Normalization((0.4, 0.5, 0.6), (0.2, 0.3, 0.4), size=12)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 12, 3))
-    contract = contract_for("mine:net", 3, 8, normalization)
-    deployed = Deployed(network, normalization).eval()
+    metadata = metadata_for("mine:net", 3, 8, normalization)
+    normalized = NormalizedNetwork(network, normalization).eval()
     pixels = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8)
     with torch.no_grad():
         expected = network(normalization.apply(pixels))
-        assert (deployed(pixels.float() / 255) - expected).abs().max() <= 1e-5
-        for name, data in to_bytes(deployed, contract, ("torch", "onnx")).items():
+        assert (normalized(pixels.float() / 255) - expected).abs().max() <= 1e-5
+        for name, data in to_bytes(normalized, metadata, ("torch", "onnx")).items():
             path = Path("model.pt2" if name == "torch" else "model.onnx")
-            assert embedded(data, path) == contract
-            found = load_program(data, path, contract, trust=True)(pixels.float() / 255)
-            assert (found - expected).abs().max() <= 1e-4
+            assert embedded_metadata(data, path) == metadata
+            logits = load_program(data, path, metadata, trust=True)(pixels.float() / 255)
+            assert (logits - expected).abs().max() <= 1e-4
 
 
 class Stubborn(nn.Module):
@@ -123,9 +126,9 @@ class Stubborn(nn.Module):
 
 def test_a_network_that_cannot_be_traced_says_so() -> None:
     normalization = Normalization((0.5,), (0.5,))
-    contract = contract_for("stubborn:net", 1, 8, normalization)
+    metadata = metadata_for("stubborn:net", 1, 8, normalization)
     with pytest.raises(ValueError, match=r"'stubborn:net' cannot be traced for any number of images: .*safetensors"):
-        to_bytes(Deployed(Stubborn(), normalization), contract, ("torch",))
+        to_bytes(NormalizedNetwork(Stubborn(), normalization), metadata, ("torch",))
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
@@ -138,7 +141,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.M
     check_packages(("safetensors", "torch"))
 
 
-def test_a_pt2_opens_with_torch_alone(exported: Exported) -> None:
+def test_a_pt2_opens_with_torch_alone(exported: ExportResult) -> None:
     program = torch.export.load(io.BytesIO((exported.folder / "model.pt2").read_bytes())).module()
     for count in (1, 3):
         assert program(torch.zeros(count, 1, 8, 8)).shape == (count, 10)

@@ -1,4 +1,4 @@
-"""Pushing to a hub: a stand-in of its HTTP API on this machine."""
+"""Pushing to a hub, tested against a stand-in for its HTTP API on this machine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from tutelage.export import open_folder, push_to_hub
+from tutelage.export import load_folder, push_to_hub
 from tutelage.storage import Damaged
 
 TOKEN = "hf_made_up_for_this_test"
 
 
 class StandIn(ThreadingHTTPServer):
-    """What of the hub's API an upload of a small folder needs: repositories, preupload, LFS and commits."""
+    """The part of the hub's API that uploads a small folder: repositories, preupload, LFS and commits."""
 
     daemon_threads = True
 
@@ -35,29 +35,29 @@ class StandIn(ThreadingHTTPServer):
         self.upload_mode = "regular"
         self.refusal: int | None = None
         self.tokens: set[str | None] = set()
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     def answer(self, path: str, body: bytes) -> tuple[int, Any]:
-        self.asked.append(path)
+        self.requests.append(path)
         if self.refusal is not None:
             return self.refusal, {"error": "You may not do this"}
         if path == "/api/repos/create":
-            given = json.loads(body)
-            name = f"{given['organization']}/{given['name']}"
+            request = json.loads(body)
+            name = f"{request['organization']}/{request['name']}"
             known = name in self.repositories
             self.repositories.setdefault(name, {})
             return 409 if known else 200, {"url": f"{self.url}/{name}"}
         if path == "/api/validate-yaml":
             assert json.loads(body)["repoType"] == "model"
             return 200, {"errors": [], "warnings": []}
-        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
-            assert found[1] in self.repositories
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
+            assert match[1] in self.repositories
             modes = [
                 {"path": file["path"], "uploadMode": self.mode(file["path"]), "shouldIgnore": False}
                 for file in json.loads(body)["files"]
             ]
             return 200, {"files": modes}
-        if found := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
+        if match := re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path):
             objects = [
                 item | {"actions": {"upload": {"href": f"{self.url}/blob/{item['oid']}"}}}
                 for item in json.loads(body)["objects"]
@@ -67,14 +67,14 @@ class StandIn(ThreadingHTTPServer):
             assert hashlib.sha256(body).hexdigest() == path.removeprefix("/blob/")
             self.blobs[path.removeprefix("/blob/")] = body
             return 200, {}
-        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
             for row in map(json.loads, body.splitlines()):
                 value = row["value"]
                 if row["key"] == "file":
-                    self.repositories[found[1]][value["path"]] = base64.b64decode(value["content"])
+                    self.repositories[match[1]][value["path"]] = base64.b64decode(value["content"])
                 elif row["key"] == "lfsFile":
-                    self.repositories[found[1]][value["path"]] = self.blobs[value["oid"]]
-            return 200, {"commitUrl": f"{self.url}/{found[1]}/commit/{'a' * 40}", "commitOid": "a" * 40}
+                    self.repositories[match[1]][value["path"]] = self.blobs[value["oid"]]
+            return 200, {"commitUrl": f"{self.url}/{match[1]}/commit/{'a' * 40}", "commitOid": "a" * 40}
         return 404, {"error": f"nothing at {path}"}
 
     def mode(self, path: str) -> str:
@@ -125,7 +125,7 @@ def test_a_pushed_folder_arrives_whole(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)  # its protocol is not stood in for
     hub.upload_mode = mode
     (folder / "notes.txt").write_text("not part of the export")
-    (folder / ".partial-1-x").write_text("left by a kill")
+    (folder / ".partial-1-x").write_text("left by a process that was killed")
     assert push_to_hub(folder, "somebody/digits", TOKEN, hub.url) == f"{hub.url}/somebody/digits"
     there = hub.repositories["somebody/digits"]
     assert set(there) == {"weights.safetensors", "model.pt2", "model.onnx", "model.json", "README.md"}
@@ -134,14 +134,14 @@ def test_a_pushed_folder_arrives_whole(
         assert data == (folder / name).read_bytes()
         (tmp_path / "arrived").mkdir(exist_ok=True)
         (tmp_path / "arrived" / name).write_bytes(data)
-    assert open_folder(tmp_path / "arrived").contract == open_folder(folder).contract
+    assert load_folder(tmp_path / "arrived").metadata == load_folder(folder).metadata
     assert hub.tokens == {f"Bearer {TOKEN}"}
 
 
 def test_pushing_again(hub: StandIn, folder: Path) -> None:
     for _ in range(2):
         push_to_hub(folder, "somebody/digits", TOKEN, hub.url)
-    assert hub.asked.count("/api/repos/create") == 2
+    assert hub.requests.count("/api/repos/create") == 2
     assert set(hub.repositories) == {"somebody/digits"}
 
 
@@ -169,7 +169,7 @@ def test_what_is_not_pushed(hub: StandIn, folder: Path, tmp_path: Path) -> None:
     (folder / "model.onnx").write_bytes(b"other")
     with pytest.raises(Damaged, match=r"model\.onnx was altered"):
         push_to_hub(folder, "somebody/digits", TOKEN, hub.url)
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_without_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
-"""Small modules with the call signatures of mlflow and wandb, for where those are not installed.
+"""Small modules with the call signatures of mlflow and wandb, used where those are not installed.
 
-What they keep is read back as from the real ones, so that the same tests run with both.
+Their data is read back in the same way, so that the same tests run with both.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def mlflow() -> types.ModuleType:
             runs = [run for experiment in experiment_ids for run in self.store[experiment]]
             if not filter_string:
                 return runs
-            tag, wanted = filter_string.removeprefix("tags.`").removesuffix("'").split("` = '")
-            return [run for run in runs if run.tags.get(tag) == wanted]
+            tag, value = filter_string.removeprefix("tags.`").removesuffix("'").split("` = '")
+            return [run for run in runs if run.tags.get(tag) == value]
 
         def create_run(self, experiment_id: str, run_name: str, tags: dict[str, str]) -> _Run:
             run = _Run(f"{experiment_id}:{len(self.store[experiment_id])}", run_name, tags)
@@ -118,18 +118,20 @@ def wandb() -> types.ModuleType:
         ) -> None: ...
 
     class Run:
-        def __init__(self, folder: Path, told: dict[str, Any]) -> None:
-            self.dir, self.told, self.step = str(folder / "files"), told, 0
+        def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+            self.dir = str(folder / "files")
+            self.record = record
+            self.step = 0
             self.summary: dict[str, float] = {}
 
         def log(self, values: dict[str, float], step: int) -> None:
             assert step >= self.step
             self.step = step
-            self.told["history"].append({"_step": step, **values})
+            self.record["history"].append({"_step": step, **values})
 
         def finish(self, exit_code: int = 0) -> None:
-            kept = {**self.told, "summary": self.summary, "exit": exit_code}
-            (Path(self.dir).parent / "kept.json").write_text(json.dumps(kept))
+            record = {**self.record, "summary": self.summary, "exit": exit_code}
+            (Path(self.dir).parent / "record.json").write_text(json.dumps(record))
 
     def init(
         *,

@@ -1,21 +1,21 @@
-"""Take a trained model away: weights, torch.export and ONNX, each with its contract inside; and use it again."""
+"""Export a trained model as weights, a torch.export program and ONNX, and load what was exported."""
 
-from tutelage.artifacts.metadata import Contract
-from tutelage.export.find import Source, find_model
+from tutelage.artifacts.metadata import ModelMetadata
+from tutelage.export.find import FinishedModel, find_model
 from tutelage.export.hub import push_to_hub
-from tutelage.export.opened import Opened, classify, open_file, open_folder, open_model
-from tutelage.export.write import Exported, export_model
+from tutelage.export.load import LoadedModel, classify, load_file, load_folder, load_model
+from tutelage.export.write import ExportResult, export_model
 
 __all__ = [
-    "Contract",
-    "Exported",
-    "Opened",
-    "Source",
+    "ExportResult",
+    "FinishedModel",
+    "LoadedModel",
+    "ModelMetadata",
     "classify",
     "export_model",
     "find_model",
-    "open_file",
-    "open_folder",
-    "open_model",
+    "load_file",
+    "load_folder",
+    "load_model",
     "push_to_hub",
 ]

@@ -1,28 +1,30 @@
-"""The model card: what a model is, what it learnt from and how, how good it is, how it is loaded."""
+"""The model card: what a model does, its results, how it was trained and how to use it."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tutelage.analysis.results import spread
-from tutelage.artifacts.metadata import Contract
+from tutelage.analysis import spread
+from tutelage.artifacts.metadata import ModelMetadata
 from tutelage.errors import printable
-from tutelage.export.find import Source
+from tutelage.export.find import FinishedModel
+from tutelage.export.origin import card_measures
 
-SHOWN_CLASSES = 100
-_MARKDOWN = frozenset("\\`*_{}[]<>#|~&$@:!.")
-TITLES = {"top1": "top-1, %", "top5": "top-5, %", "nll": "NLL, nats", "ece": "ECE"}
+MAX_CLASSES = 100
+"""The most class names that a card lists."""
+_MARKDOWN_SPECIAL = frozenset("\\`*_{}[]<>#|~&$@:!.")
+_COLUMNS = (("top1", "top-1, %"), ("top5", "top-5, %"), ("nll", "NLL, nats"), ("ece", "ECE"))
 
 
-def checked_license(name: str) -> str:
-    """The identifier of a licence, as it stands in the front matter.
+def license_identifier(name: str) -> str:
+    """The identifier of a licence, in lower case as model hubs expect it.
 
     Errors: ``ValueError`` for anything that is not one word of letters, digits and ``.+-``.
 
-    >>> checked_license("Apache-2.0")
+    >>> license_identifier("Apache-2.0")
     'apache-2.0'
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}", name):
@@ -30,95 +32,64 @@ def checked_license(name: str) -> str:
     return name.lower()
 
 
-def plain(text: object) -> str:
-    r"""A text from outside as Markdown, in the middle of a line, that shows it letter by letter.
+def escape_markdown(text: object) -> str:
+    r"""Escape untrusted text so that it reads the same, letter by letter, within a line of Markdown.
 
-    >>> print(plain("<b>|cat_"))
+    >>> print(escape_markdown("<b>|cat_"))
     \<b\>\|cat\_
     """
-    return "".join(f"\\{c}" if c in _MARKDOWN else c for c in printable(str(text)))
+    return "".join(f"\\{c}" if c in _MARKDOWN_SPECIAL else c for c in printable(str(text)))
 
 
-def code(text: object) -> str:
-    """A text from outside as a code span.
+def code_span(text: object) -> str:
+    """Untrusted text as a code span of Markdown.
 
-    >>> code("0.1 H(labels, student)")
+    >>> code_span("0.1 H(labels, student)")
     '`0.1 H(labels, student)`'
     """
     return f"`{printable(str(text)).replace('`', chr(39))}`"
 
 
-def card(contract: Contract, source: Source, files: Mapping[str, Any], license: str) -> str:
-    """The README.md of an exported folder; every text that came from outside is escaped."""
-    about = contract.about
-    stated = (
-        "Not stated: ask whoever gave you this model, and mind the licence of its data."
-        if license == "unknown"
-        else f"{checked_license(license)}. The data has its own."
-    )
+def model_card(metadata: ModelMetadata, source: FinishedModel, files: Mapping[str, Any], license: str) -> str:
+    """The README.md of an exported folder. All text that is not tutelage's own is escaped."""
+    about = metadata.about
     blocks = [
-        _front_matter(contract, license),
-        f"# {plain(contract.model)} on {plain(about['data']['name'])}",
-        _summary(contract),
-        "## Numbers",
-        _numbers(about["measured"], source),
-        "The last epoch is what counts; "
-        + (
-            "the test set was also watched while the model was trained."
-            if about["test_set_watched"]
-            else "the test set was measured once, after it."
-        ),
+        _front_matter(metadata, license),
+        f"# {escape_markdown(metadata.model)} on {escape_markdown(about['data']['name'])}",
+        _summary(metadata),
+        "## Results",
+        _results(about["measured"], source),
+        _evaluation_protocol(about["test_set_watched"]),
         "## Input and output",
-        _input(contract),
-        _classes(contract.class_names),
-        "## How it was made",
-        _origin(about),
+        _input_and_output(metadata),
+        _classes(metadata.class_names),
+        "## Training",
+        _training(about),
         "## Use",
-        _use(contract, files),
+        _usage(metadata, files),
         "## Licence",
-        stated,
+        _license(license),
         "## Files",
         "\n".join(f"- `{name}`: {file['size']:,} bytes, SHA-256 `{file['sha256']}`" for name, file in files.items()),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
-def _summary(contract: Contract) -> str:
-    return (
-        f"An image classifier with {len(contract.class_names)} classes, trained with tutelage: generation "
-        f"{plain(contract.about['generation'])} of the lineage {plain(contract.about['lineage'])}."
-    )
-
-
-def _input(contract: Contract) -> str:
-    normalization = contract.normalization
-    mean, std = (f"({', '.join(f'{value:g}' for value in part)})" for part in (normalization.mean, normalization.std))
-    resized = f"resize to {normalization.size} x {normalization.size} (bilinear, antialiased), then "
-    return (
-        f"In: float32 images `[N, {contract.channels}, {contract.height}, {contract.width}]`, "
-        f"{'gray' if contract.channels == 1 else 'RGB'}, values from 0 to 1. "
-        f"Out: logits `[N, {len(contract.class_names)}]`.\n\n"
-        f"Normalization: {resized if normalization.size is not None else ''}(image − mean) / std by channel, with "
-        f"mean {mean} and std {std}. It is inside `model.pt2` and `model.onnx`; around the network of "
-        "`weights.safetensors` tutelage puts it."
-    )
-
-
-def _front_matter(contract: Contract, license: str) -> str:
-    """YAML; JSON strings are YAML strings, so nothing in them can be taken for syntax."""
-    about = contract.about
+def _front_matter(metadata: ModelMetadata, license: str) -> str:
+    """The YAML that model hubs read. Every JSON string is a YAML string, so no name can break out of its quotes."""
+    about = metadata.about
     data = json.dumps(printable(about["data"]["name"]))
     metrics = [
         f"          - {{type: accuracy, name: {part} top-1, value: {measures['top1']:.6f}}}"
         for part, measures in about["measured"].items()
     ]
     lines = [
-        f"license: {checked_license(license)}",
+        f"license: {license_identifier(license)}",
         "library_name: tutelage",
         "pipeline_tag: image-classification",
         "tags: [image-classification, knowledge-distillation]",
         "model-index:",
-        f"  - name: {json.dumps(printable(contract.model))}",
+        f"  - name: {json.dumps(printable(metadata.model))}",
         "    results:",
         "      - task: {type: image-classification}",
         f"        dataset: {{name: {data}, type: {data}}}",
@@ -128,54 +99,89 @@ def _front_matter(contract: Contract, license: str) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _numbers(measured: dict[str, dict[str, float]], source: Source) -> str:
-    rows = ["| set | seeds | " + " | ".join(TITLES.values()) + " |", "|---|---|" + "---|" * len(TITLES)]
-    for part, found in measured.items():
-        rows.append(f"| {part} | this model | " + " | ".join(_shown(name, [found[name]]) for name in TITLES) + " |")
+def _summary(metadata: ModelMetadata) -> str:
+    return (
+        f"An image classifier with {len(metadata.class_names)} classes, trained with tutelage: generation "
+        f"{escape_markdown(metadata.about['generation'])} of the lineage "
+        f"{escape_markdown(metadata.about['lineage'])}."
+    )
+
+
+def _results(measured: Mapping[str, Mapping[str, float]], source: FinishedModel) -> str:
+    titles = [title for _, title in _COLUMNS]
+    rows = [["set", "seeds", *titles], ["---"] * (2 + len(titles))]
+    for part, measures in measured.items():
+        rows.append([part, "this model", *(_mean_std(name, [measures[name]]) for name, _ in _COLUMNS)])
         if len(source.siblings) > 1:
-            every = [model.evaluation()[part] for model in source.siblings]
-            cells = [_shown(name, [one[name] for one in every]) for name in TITLES]
-            rows.append(f"| {part} | mean ± standard deviation of {len(every)} | " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+            by_seed = [card_measures(model.evaluation()[part]) for model in source.siblings]
+            cells = [_mean_std(name, [one_seed[name] for one_seed in by_seed]) for name, _ in _COLUMNS]
+            rows.append([part, f"mean ± standard deviation of {len(by_seed)}", *cells])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _shown(measure: str, values: list[float]) -> str:
+def _mean_std(measure: str, values: Sequence[float]) -> str:
     scale, digits = (100, 2) if measure.startswith("top") else (1, 3)
     mean, deviation = spread([scale * value for value in values])
     return f"{mean:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
 
 
-def _classes(names: tuple[str, ...]) -> str:
-    more = f", and {len(names) - SHOWN_CLASSES} more in `model.json`" if len(names) > SHOWN_CLASSES else ""
-    return "Classes, in the order of the logits: " + ", ".join(map(plain, names[:SHOWN_CLASSES])) + more + "."
+def _evaluation_protocol(test_set_watched: bool) -> str:
+    tested = (
+        "the test set was also measured after each epoch"
+        if test_set_watched
+        else "the test set was measured once, after training"
+    )
+    return f"The weights are those after the last epoch; {tested}."
 
 
-def _origin(about: dict[str, Any]) -> str:
-    data, versions = about["data"], about["versions"]
-    sizes = {"training": data["train_size"], "test": data.get("test_size")}
-    images = "".join(f", {size} {kind} images" for kind, size in sizes.items() if size is not None)
-    taught = [
-        f"- Teacher: {plain(teacher['generation'])}, a {plain(teacher['model'])} ({code(teacher['address'])})."
+def _input_and_output(metadata: ModelMetadata) -> str:
+    normalization = metadata.normalization
+    mean = ", ".join(f"{value:g}" for value in normalization.mean)
+    std = ", ".join(f"{value:g}" for value in normalization.std)
+    size = normalization.size
+    resize = "" if size is None else f"resize to {size} x {size} (bilinear, antialiased), then "
+    return (
+        f"Input: float32 images `[N, {metadata.channels}, {metadata.height}, {metadata.width}]`, "
+        f"{'gray' if metadata.channels == 1 else 'RGB'}, values from 0 to 1. "
+        f"Output: logits `[N, {len(metadata.class_names)}]`.\n\n"
+        f"Normalization: {resize}(image − mean) / std per channel, with mean ({mean}) and std ({std}). "
+        "`model.pt2` and `model.onnx` contain it; for `weights.safetensors`, tutelage adds it when it loads the file."
+    )
+
+
+def _classes(names: Sequence[str]) -> str:
+    more = f", and {len(names) - MAX_CLASSES} more in `model.json`" if len(names) > MAX_CLASSES else ""
+    return "Classes, in the order of the logits: " + ", ".join(map(escape_markdown, names[:MAX_CLASSES])) + more + "."
+
+
+def _training(about: Mapping[str, Any]) -> str:
+    data = about["data"]
+    versions = about["versions"]
+    sizes = (("training", data["train_size"]), ("test", data.get("test_size")))
+    images = "".join(f", {size} {kind} images" for kind, size in sizes if size is not None)
+    teachers = [
+        f"- Teacher: {escape_markdown(teacher['generation'])}, a {escape_markdown(teacher['model'])} "
+        f"({code_span(teacher['address'])})."
         for teacher in about["teachers"]
     ]
     return "\n".join(
         [
-            f"- Data: {plain(data['name'])}{images}; fingerprint {code(data['fingerprint'][:12])}.",
-            f"- Minimised: {code(about['method'])}",
-            f"- BatchLoader: {about['epochs']}; seed {about['seed']}; {about['precision']}.",
-            *(taught or ["- Teacher: none."]),
-            f"- Address: {code(about['address'])}; tutelage {versions['tutelage']}, torch {versions['torch']}.",
+            f"- Data: {escape_markdown(data['name'])}{images}; fingerprint {code_span(data['fingerprint'][:12])}.",
+            f"- Objective: {code_span(about['method'])}",
+            f"- Epochs: {about['epochs']}; seed {about['seed']}; {about['precision']}.",
+            *(teachers or ["- Teacher: none."]),
+            f"- Address: {code_span(about['address'])}; tutelage {versions['tutelage']}, torch {versions['torch']}.",
         ]
     )
 
 
-def _use(contract: Contract, files: Mapping[str, Any]) -> str:
-    shape = f"1, {contract.channels}, {contract.height}, {contract.width}"
+def _usage(metadata: ModelMetadata, files: Mapping[str, Any]) -> str:
+    shape = f"1, {metadata.channels}, {metadata.height}, {metadata.width}"
     blocks = ["```sh\ntutelage predict . photo.png\n```"]
     if "weights.safetensors" in files:
         blocks.append(
-            "```python\nimport torch\nfrom pathlib import Path\nfrom tutelage.export import open_file\n\n"
-            'model = open_file(Path("weights.safetensors"))\n'
+            "```python\nimport torch\nfrom pathlib import Path\nfrom tutelage.export import load_file\n\n"
+            'model = load_file(Path("weights.safetensors"))\n'
             f"logits = model.program(torch.zeros({shape}))\n```"
         )
     if "model.onnx" in files:
@@ -186,8 +192,14 @@ def _use(contract: Contract, files: Mapping[str, Any]) -> str:
         )
     if "model.pt2" in files:
         blocks.append(
-            "Loading a `.pt2` can run any code in it: only from someone you trust.\n\n"
+            "Loading a `.pt2` file can run any code in it: load it only if you trust its author.\n\n"
             '```python\nimport torch\n\nprogram = torch.export.load("model.pt2").module()\n'
             f"logits = program(torch.zeros({shape}))\n```"
         )
     return "\n\n".join(blocks)
+
+
+def _license(license: str) -> str:
+    if license == "unknown":
+        return "Not stated. Ask whoever gave you this model, and check the licence of its training data."
+    return f"{license_identifier(license)}. The training data has a licence of its own."

@@ -1,12 +1,10 @@
-"""From the words of a request to a trained model: a folder, an address, or a generation of a run."""
+"""Find the trained model that a request names: a folder, an address, or a generation of a run."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tutelage import storage
 from tutelage.artifacts.model import Model
@@ -14,120 +12,117 @@ from tutelage.errors import unknown
 from tutelage.lineage import models_of
 from tutelage.study import StudyRecord, load_study, studies
 
+_REQUIRED = ("config.json", "evaluation.json", "predictions.safetensors", "weights.safetensors")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A finished model; ``siblings`` are the finished models of its generation over a run's seeds, itself included.
+class FinishedModel:
+    """A finished model, and the finished models of the same generation at all seeds of its run as ``siblings``.
 
-    ``own`` says that it lies in the user's own runs folder, and so names no code that the user did not train with.
+    ``siblings`` include the model itself and are empty for a model that was not named by its run. ``trusted`` is true
+    for a model in the user's own runs folder: it names only code that the user trained with.
     """
 
     model: Model
-    own: bool
+    trusted: bool
     siblings: tuple[Model, ...] = ()
 
-    def made_of(self) -> dict[str, Any]:
-        """What its ``config.json`` says."""
-        return self.model.made_of()
 
-    def network(self) -> str:
-        """The name of its network."""
-        return self.model.network()
+def find_model(name: str, runs: Path) -> FinishedModel:
+    """Find the finished model that ``name`` refers to.
 
+    ``name`` is a model's folder; an address or the beginning of one; or ``RUN``, ``RUN:generation`` or
+    ``RUN:generation:seed``, where ``RUN`` is a name from ``tutelage list runs``. A generation is given by its name or
+    its place. The default is the last generation at the first seed.
 
-def find_model(words: str, runs: Path) -> Source:
-    """Find the finished model that ``words`` name.
-
-    They are a model's folder; an address or the beginning of one; ``RUN``, ``RUN:generation`` or
-    ``RUN:generation:seed`` with a name from ``tutelage list runs`` (by default its last generation, its first
-    seed; a generation goes by name or by place).
-
-    Errors: ``ValueError`` for words that name nothing, or more than one thing, with the nearest names;
-    ``storage.Damaged`` for a model that is not what its manifest says.
+    Errors: ``ValueError`` for a name that refers to no model or to several, with the nearest names;
+    ``storage.Damaged`` for a model that does not match its manifest.
     """
-    folder = Path(words)
+    folder = Path(name)
     if folder.is_dir():
-        own = folder.resolve().is_relative_to(runs.resolve())
-        return _finished(Source(model=Model(address=folder.resolve().name, folder=folder), own=own), words)
-    name, *rest = words.split(":")
-    if name in studies(runs):
-        return _of_run(load_study(name, runs), name, rest, runs)
-    if re.fullmatch(r"[0-9a-f]{4,64}", words):
-        found = sorted(path.name for path in (runs / "models").glob(f"{words}*"))
-        if len(found) > 1:
-            raise ValueError(f"{len(found)} models have addresses that begin with {words!r}: {', '.join(found[:5])}")
-        if found:
-            model = Model(address=found[0], folder=runs / "models" / found[0])
-            return _finished(Source(model=model, own=True), words)
-    known = studies(runs)
-    if not known:
-        raise ValueError(f"no model {words!r}: it is not a folder, and {runs} holds no runs")
-    hint = "the folder of a model, its address or the beginning of one do too"
-    raise unknown("run or model", name, known, hint=hint)
+        model = Model(address=folder.resolve().name, folder=folder)
+        _check_complete(model, name)
+        return FinishedModel(model=model, trusted=folder.resolve().is_relative_to(runs.resolve()))
+    run, *selectors = name.split(":")
+    run_names = studies(runs)
+    if run in run_names:
+        return _find_in_run(load_study(run, runs), run, selectors, runs)
+    if re.fullmatch(r"[0-9a-f]{4,64}", name):
+        addresses = sorted(path.name for path in (runs / "models").glob(f"{name}*"))
+        if len(addresses) > 1:
+            raise ValueError(
+                f"{len(addresses)} models have addresses that begin with {name!r}: {', '.join(addresses[:5])}"
+            )
+        if addresses:
+            model = Model(address=addresses[0], folder=runs / "models" / addresses[0])
+            _check_complete(model, name)
+            return FinishedModel(model=model, trusted=True)
+    if not run_names:
+        raise ValueError(f"no model {name!r}: it is not a folder, and {runs} holds no runs")
+    raise unknown(
+        "run or model", run, run_names, hint="a model's folder, or the beginning of its address, also works"
+    )
 
 
-def _finished(source: Source, words: str) -> Source:
-    model = source.model
+def _check_complete(model: Model, name: str) -> None:
     if not model.finished:
-        what = "has not been trained to its end" if _is_model(model.folder) else "is not the folder of a model"
-        raise ValueError(f"{words!r} {what}: {model.folder} has no {storage.MANIFEST}")
+        in_training = (model.folder / "checkpoints").is_dir() or (model.folder / ".lock").is_file()
+        problem = "has not finished training" if in_training else "is not the folder of a model"
+        raise ValueError(f"{name!r} {problem}: {model.folder} has no {storage.MANIFEST}")
     listed = storage.verify(model.folder)["files"]
-    missing = {"config.json", "weights.safetensors", "evaluation.json", "predictions.safetensors"} - set(listed)
+    missing = [file for file in _REQUIRED if file not in listed]
     if missing:
-        raise ValueError(f"{words!r} is not the folder of a model: it has no {sorted(missing)[0]}")
-    return source
+        raise ValueError(f"{name!r} is not the folder of a model: it has no {missing[0]}")
 
 
-def _is_model(folder: Path) -> bool:
-    return (folder / "checkpoints").is_dir() or (folder / ".lock").is_file()
-
-
-def _of_run(written: StudyRecord, name: str, rest: list[str], runs: Path) -> Source:
-    study = written.study
-    if len(rest) > 2:
-        raise ValueError(f"expected RUN:generation:seed, not {':'.join([name, *rest])!r}")
-    number, place = _generation(written, name, rest[0] if rest else None)
+def _find_in_run(record: StudyRecord, run: str, selectors: list[str], runs: Path) -> FinishedModel:
+    """Find a model of a run by its selectors: a generation and a seed, both optional."""
+    study = record.study
+    name = ":".join([run, *selectors])
+    if len(selectors) > 2:
+        raise ValueError(f"expected RUN:generation:seed, not {name!r}")
+    number, place = _find_generation(record, run, selectors[0] if selectors else None)
     lineage = study.lineages[number]
     seeds = {str(seed): seed for seed in study.seeds}
-    asked = rest[1] if len(rest) == 2 else str(study.seeds[0])
-    if asked not in seeds:
-        raise ValueError(f"{name} has no seed {asked!r}: choose from {_listed(seeds)}")
-    fingerprint = written.fingerprints[number]
-    line = {seed: models_of(lineage, seed, fingerprint, written.precision, runs)[place] for seed in study.seeds}
-    model = line[seeds[asked]]
+    requested = selectors[1] if len(selectors) == 2 else str(study.seeds[0])
+    if requested not in seeds:
+        raise ValueError(f"{run} has no seed {requested!r}: choose from {', '.join(seeds)}")
+    fingerprint = record.fingerprints[number]
+    by_seed = {seed: models_of(lineage, seed, fingerprint, record.precision, runs)[place] for seed in study.seeds}
+    finished = {seed: model for seed, model in by_seed.items() if model.finished}
+    model = by_seed[seeds[requested]]
     if not model.finished:
-        done = [str(seed) for seed, sibling in line.items() if sibling.finished]
         raise ValueError(
-            f"{lineage.generations[place].name} of {name} has not been trained to its end with seed {asked}; "
-            f"finished seeds: {_listed(done) or 'none'}"
+            f"{lineage.generations[place].name} of {run} has not finished training with seed {requested}; "
+            f"finished seeds: {', '.join(map(str, finished)) or 'none'}"
         )
-    siblings = tuple(sibling for sibling in line.values() if sibling.finished)
-    return _finished(Source(model=model, own=True, siblings=siblings), ":".join([name, *rest]))
+    _check_complete(model, name)
+    return FinishedModel(model=model, trusted=True, siblings=tuple(finished.values()))
 
 
-def _generation(written: StudyRecord, name: str, asked: str | None) -> tuple[int, int]:
-    """The lineage's number and the place in it of the generation asked for."""
-    lineages = written.study.lineages
+def _find_generation(record: StudyRecord, run: str, requested: str | None) -> tuple[int, int]:
+    """The number of the requested generation's lineage in its study, and its place in the lineage.
+
+    A generation is named ``lineage/generation`` where the study has several lineages, or by its own name where that
+    is unique.
+    """
+    lineages = record.study.lineages
     several = len(lineages) > 1
     places = {
         f"{lineage.name}/{generation.name}" if several else generation.name: (number, place)
         for number, lineage in enumerate(lineages)
         for place, generation in enumerate(lineage.generations)
     }
-    if asked is None and not several:
+    if requested is None and not several:
         return 0, len(places) - 1
-    if asked in places:
-        return places[asked]
-    if asked is not None and asked.isdecimal() and not several and int(asked) < len(places):
-        return 0, int(asked)
-    fitting = [full for full in places if asked in (None, full.partition("/")[2])]
-    if len(fitting) == 1:
-        return places[fitting[0]]
-    if fitting:
-        raise ValueError(f"{name} has several lineages, say which: {_listed(f'{name}:{full}' for full in fitting)}")
-    assert asked is not None
-    raise unknown(f"generation of {name}", asked, places)
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    if requested in places:
+        return places[requested]
+    if requested is not None and requested.isdecimal() and not several and int(requested) < len(places):
+        return 0, int(requested)
+    matches = [name for name in places if requested in (None, name.partition("/")[2])]
+    if len(matches) == 1:
+        return places[matches[0]]
+    if matches:
+        raise ValueError(f"{run} has several lineages, choose from {', '.join(f'{run}:{name}' for name in matches)}")
+    assert requested is not None
+    raise unknown(f"generation of {run}", requested, places)

@@ -1,4 +1,4 @@
-"""A deployed network as the bytes of each format, with its contract inside."""
+"""Write a network as the bytes of each export format, with its metadata inside."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any, Literal
 import torch
 from torch.export import Dim, ExportedProgram
 
-from tutelage.artifacts.metadata import KEY, Contract
-from tutelage.export.network import Deployed
+from tutelage.artifacts.metadata import KEY, ModelMetadata
+from tutelage.export.network import NormalizedNetwork
 
 Format = Literal["safetensors", "torch", "onnx"]
-FILES: dict[Format, str] = {"safetensors": "weights.safetensors", "torch": "model.pt2", "onnx": "model.onnx"}
+FILE_NAMES: dict[Format, str] = {"safetensors": "weights.safetensors", "torch": "model.pt2", "onnx": "model.onnx"}
 
 
-def optional(package: str, extra: str, purpose: str) -> Any:
-    """Import a package that an extra brings.
+def import_optional(package: str, extra: str, purpose: str) -> Any:
+    """Import a package that an extra of tutelage installs.
 
     Errors: ``ValueError`` that names the extra.
 
-    >>> optional("no_such_package", "export", "reading ONNX")
+    >>> import_optional("no_such_package", "export", "reading ONNX")
     Traceback (most recent call last):
     ...
     ValueError: reading ONNX needs the package no_such_package: pip install 'tutelage[export]'
@@ -37,63 +37,66 @@ def optional(package: str, extra: str, purpose: str) -> Any:
 
 
 def check_packages(formats: tuple[Format, ...]) -> None:
-    """Make sure that the packages these formats need are there, before any work is done.
+    """Check, before any work is done, that the packages that these formats need are installed.
 
     Errors: ``ValueError`` that names the extra.
     """
     for package in ("onnx", "onnxscript", "onnxruntime") if "onnx" in formats else ():
-        optional(package, "export", "writing ONNX")
+        import_optional(package, "export", "writing ONNX")
 
 
-def to_bytes(deployed: Deployed, contract: Contract, formats: tuple[Format, ...]) -> dict[Format, bytes]:
-    """The bytes of each format; the traced program is made once, for both that hold one.
+def to_bytes(network: NormalizedNetwork, metadata: ModelMetadata, formats: tuple[Format, ...]) -> dict[Format, bytes]:
+    """The bytes of each format. The network is traced once, for ``torch`` and ``onnx`` together.
 
     Errors: ``ValueError`` for a network that cannot be traced or converted.
     """
-    written: dict[Format, bytes] = {}
+    contents: dict[Format, bytes] = {}
     if "safetensors" in formats:
-        written["safetensors"] = _safetensors(deployed, contract)
+        contents["safetensors"] = _safetensors_bytes(network, metadata)
     if "torch" in formats or "onnx" in formats:
-        with _no_failure_but("traced for any number of images", contract):
-            program = _traced(deployed, contract)
+        with _explain_failure("traced for any number of images", metadata):
+            program = _trace(network, metadata)
+        # ONNX first: saving the torch format takes the example inputs out of the program.
         if "onnx" in formats:
-            with _no_failure_but("converted to ONNX", contract):
-                written["onnx"] = _onnx(program, contract)
+            with _explain_failure("converted to ONNX", metadata):
+                contents["onnx"] = _onnx_bytes(program, metadata)
         if "torch" in formats:
-            written["torch"] = _torch(program, contract)
-    return written
+            contents["torch"] = _torch_bytes(program, metadata)
+    return contents
 
 
-def _safetensors(deployed: Deployed, contract: Contract) -> bytes:
+def _safetensors_bytes(network: NormalizedNetwork, metadata: ModelMetadata) -> bytes:
     from safetensors.torch import save
 
-    weights = {name: tensor.contiguous().clone() for name, tensor in deployed.network.state_dict().items()}
-    return bytes(save(weights, metadata={KEY: contract.text()}))
+    # Cloned, since safetensors refuses tensors that share memory.
+    weights = {name: tensor.contiguous().clone() for name, tensor in network.network.state_dict().items()}
+    return bytes(save(weights, metadata={KEY: metadata.text()}))
 
 
-def _example(contract: Contract) -> torch.Tensor:
-    return torch.zeros(2, contract.channels, contract.height, contract.width)
+def _example_images(metadata: ModelMetadata) -> torch.Tensor:
+    return torch.zeros(2, metadata.channels, metadata.height, metadata.width)
 
 
-def _traced(deployed: Deployed, contract: Contract) -> ExportedProgram:
-    program = torch.export.export(deployed, (_example(contract),), dynamic_shapes={"images": {0: Dim("batch")}})
+def _trace(network: NormalizedNetwork, metadata: ModelMetadata) -> ExportedProgram:
+    program = torch.export.export(network, (_example_images(metadata),), dynamic_shapes={"images": {0: Dim("batch")}})
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # it would carry the paths of this machine to whoever gets the file
+        node.meta.pop("stack_trace", None)  # it would reveal paths of this machine to everyone who gets the file
     return program
 
 
-def _torch(program: ExportedProgram, contract: Contract) -> bytes:
-    program.example_inputs = None  # they would be pickled; the weights are raw bytes and the graph is JSON
+def _torch_bytes(program: ExportedProgram, metadata: ModelMetadata) -> bytes:
+    # torch.export.save would pickle the example inputs; without them the file holds raw weights and a JSON graph.
+    program.example_inputs = None
     file = io.BytesIO()
-    torch.export.save(program, file, extra_files={f"{KEY}.json": contract.text()})
+    torch.export.save(program, file, extra_files={f"{KEY}.json": metadata.text()})
     return file.getvalue()
 
 
-def _onnx(program: ExportedProgram, contract: Contract) -> bytes:
-    with _quiet_converter():
+def _onnx_bytes(program: ExportedProgram, metadata: ModelMetadata) -> bytes:
+    with _silence_converter():
         converted = torch.onnx.export(
             program,
-            args=(_example(contract),),
+            args=(_example_images(metadata),),
             dynamo=True,
             input_names=["images"],
             output_names=["logits"],
@@ -103,13 +106,14 @@ def _onnx(program: ExportedProgram, contract: Contract) -> bytes:
     assert converted is not None
     model = converted.model_proto
     entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, contract.text()
+    entry.key = KEY
+    entry.value = metadata.text()
     return bytes(model.SerializeToString())
 
 
 @contextmanager
-def _quiet_converter() -> Iterator[None]:
-    """Without the converter's remarks on torchvision, which is not used, and on torch's own deprecations."""
+def _silence_converter() -> Iterator[None]:
+    """Silence the converter's messages about torchvision, which is not used, and about torch's own deprecations."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -122,12 +126,13 @@ def _quiet_converter() -> Iterator[None]:
 
 
 @contextmanager
-def _no_failure_but(what: str, contract: Contract) -> Iterator[None]:
-    """Turn whatever torch raises about a network it cannot handle into one line."""
+def _explain_failure(action: str, metadata: ModelMetadata) -> Iterator[None]:
+    """Turn any exception that torch raises about the network into a ``ValueError`` of one line."""
     try:
         yield
-    except Exception as error:  # torch has a dozen kinds, most of them private
+    except Exception as error:  # torch raises a dozen types here, most of them private
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(
-            f"model {contract.model!r} cannot be {what}: {reason.strip()[:300]}; --format safetensors does without"
+            f"model {metadata.model!r} cannot be {action}: {reason.strip()[:300]}; "
+            "--format safetensors works without that"
         ) from error

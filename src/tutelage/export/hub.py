@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tutelage.export.files import CARD, MODEL_JSON, check_bytes, read_model_json
-from tutelage.export.formats import optional
-from tutelage.export.read import line
+from tutelage.export.formats import import_optional
+from tutelage.export.model_json import CARD_FILE, MODEL_JSON, check_bytes, read_model_json
+from tutelage.export.read import one_line
 
 
 def check_hub(repo_id: str) -> Any:
-    """Make sure, before any work is done, that a repository may have this name and huggingface_hub is there.
+    """Check, before any work is done, that huggingface_hub is installed and that a repository may have this name.
 
     Errors: ``ValueError`` for the name, or naming the extra.
 
@@ -22,25 +22,26 @@ def check_hub(repo_id: str) -> Any:
     """
     if repo_id.count("/") != 1:
         raise ValueError(f"a repository is named OWNER/NAME, not {repo_id!r}")
-    hub = optional("huggingface_hub", "hub", "pushing to a hub")
-    optional("huggingface_hub.utils", "hub", "pushing to a hub").validate_repo_id(repo_id)
+    hub = import_optional("huggingface_hub", "hub", "pushing to a hub")
+    import_optional("huggingface_hub.utils", "hub", "pushing to a hub").validate_repo_id(repo_id)
     return hub
 
 
 def push_to_hub(folder: Path, repo_id: str, token: str | None = None, endpoint: str | None = None) -> str:
-    """Upload an exported folder to ``repo_id`` (``OWNER/NAME``), which is made if need be; returns its address.
+    """Upload an exported folder to the repository ``repo_id`` (``OWNER/NAME``) and return its URL.
 
-    Without a ``token`` the one that huggingface_hub knows is used (``HF_TOKEN``, or its login); ``endpoint`` is the
-    hub's URL, huggingface.co by default. Only the files that ``model.json`` lists, itself and the card are sent.
+    The repository is created if it does not exist. Without a ``token``, huggingface_hub uses its own (``HF_TOKEN`` or
+    its login); ``endpoint`` is the hub's URL, huggingface.co by default. Only ``model.json``, the files that it lists
+    and the model card are uploaded.
 
-    Errors: ``ValueError`` for a folder that is no export, or a name no repository can have; ``storage.Damaged`` for
-    one that was altered; ``ConnectionError`` with what the hub said.
+    Errors: ``ValueError`` for a folder that is no export, or a name that no repository can have; ``storage.Damaged``
+    for an export that was altered; ``ConnectionError`` with the hub's reply.
     """
     hub = check_hub(repo_id)
     if not (folder / MODEL_JSON).is_file():
         raise ValueError(f"{str(folder)!r} is not an exported model: it has no {MODEL_JSON}")
-    listed, _ = read_model_json(folder / MODEL_JSON)
-    for name, entry in listed.items():
+    entries, _ = read_model_json(folder / MODEL_JSON)
+    for name, entry in entries.items():
         check_bytes((folder / name).read_bytes(), entry, folder / name)
     api = hub.HfApi(endpoint=endpoint, token=token)
     try:
@@ -48,14 +49,13 @@ def push_to_hub(folder: Path, repo_id: str, token: str | None = None, endpoint: 
         api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
-            allow_patterns=[*listed, MODEL_JSON, CARD],
+            allow_patterns=[*entries, MODEL_JSON, CARD_FILE],
             commit_message="Add a model exported by tutelage",
         )
     except ValueError:
         raise
-    except Exception as error:  # whatever its network layer raises
-        told = (
-            error if isinstance(error, OSError) else error.__cause__ or error
-        )  # the hub's own words, if it answered
-        raise ConnectionError(f"{repo_id} was not pushed: {line(told)}") from error
+    except Exception as error:  # the network layer raises types of its own
+        # The hub's reply, if there was one, is in the error itself or in its cause.
+        reply = error if isinstance(error, OSError) else error.__cause__ or error
+        raise ConnectionError(f"{repo_id} was not pushed: {one_line(reply)}") from error
     return f"{api.endpoint}/{repo_id}"

@@ -1,40 +1,41 @@
-"""Export a finished model: write it, read it back, compare it with the checkpoint on real images."""
+"""Export a finished model: write each format, read it back, and compare it with the checkpoint."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from tutelage import paths, serialization, storage
-from tutelage.artifacts.metadata import Contract, parse
+from tutelage.artifacts.metadata import ModelMetadata, parse
 from tutelage.data import DataConfig
 from tutelage.data.load import load
 from tutelage.engine import Engine
 from tutelage.evaluation import predict
-from tutelage.export.card import card, checked_license
-from tutelage.export.files import CARD, MODEL_JSON, read_model_json
-from tutelage.export.find import Source
-from tutelage.export.formats import FILES, Format, check_packages, optional, to_bytes
-from tutelage.export.network import Deployed, contract_of, rebuilt
-from tutelage.export.read import embedded, load_program
+from tutelage.export.card import license_identifier, model_card
+from tutelage.export.find import FinishedModel
+from tutelage.export.formats import FILE_NAMES, Format, check_packages, import_optional, to_bytes
+from tutelage.export.model_json import CARD_FILE, MODEL_JSON, read_model_json
+from tutelage.export.network import NormalizedNetwork, build_network
+from tutelage.export.origin import export_metadata
+from tutelage.export.read import embedded_metadata, load_program
 
 TOLERANCE = 1e-4
 """The largest difference from the checkpoint's float32 logits, relative where these are larger than 1."""
-SAME_MODEL = 0.1
-"""The largest relative difference from the logits measured when the model was trained, maybe in bf16."""
-IMAGES = 64
+STORED_TOLERANCE = 0.1
+"""The largest relative difference from the logits stored after training, which may have been computed in bf16."""
+NUM_IMAGES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exported:
-    """What an export wrote: ``differences`` are the largest from the checkpoint, on ``images``."""
+class ExportResult:
+    """What an export wrote, and the largest difference of each file's logits from the checkpoint's, on ``images``."""
 
     folder: Path
     files: tuple[str, ...]
@@ -42,120 +43,152 @@ class Exported:
     images: str
 
 
+class _ComparisonImages(NamedTuple):
+    """The images on which formats are compared, uint8 ``[N, C, H, W]``.
+
+    ``stored_logits`` are the model's logits for them that were stored after training, None for random images.
+    """
+
+    images: Tensor
+    stored_logits: Tensor | None
+    description: str
+
+
 def export_model(
-    source: Source,
+    source: FinishedModel,
     folder: Path,
-    formats: Sequence[Format] = tuple(FILES),
+    formats: Sequence[Format] = tuple(FILE_NAMES),
     *,
     license: str = "unknown",
     trust: bool = False,
-) -> Exported:
-    """Write a finished model to a folder, in each of the formats, with ``model.json`` and a model card.
+) -> ExportResult:
+    """Write a finished model to a folder in each of the formats, with ``model.json`` and a model card.
 
     Each format is read back and run before anything is written: on test images where the dataset is on this machine,
-    else on made-up ones. ``model.json`` comes last, and makes the folder an exported model.
+    otherwise on random images. ``model.json`` is written last; a folder without it is not an export.
 
     Errors: ``ValueError`` for a folder that holds something else, a network that cannot be exported, a package that
-    is missing, or an exported program that gives other logits than the checkpoint.
+    is not installed, or an exported program whose logits differ from the checkpoint's.
     """
-    chosen = tuple(dict.fromkeys(formats))
-    if not chosen:
-        raise ValueError(f"export needs a format: {', '.join(FILES)}")
-    checked_license(license)
-    check_packages(chosen)
+    unique_formats = tuple(dict.fromkeys(formats))
+    if not unique_formats:
+        raise ValueError(f"export needs a format: {', '.join(FILE_NAMES)}")
+    license_identifier(license)
+    check_packages(unique_formats)
     _check_folder(folder)
-    contract = _plain(contract_of(source))
-    deployed = rebuilt(contract, source.model.weights(), str(source.model.folder), trust=trust or source.own)
-    images, measured, kind = _images(source, contract)
-    expected = _reference(deployed, contract, images)
-    if measured is not None:
-        _check_same_model(expected, measured, contract)
-    written = to_bytes(deployed, contract, chosen)
-    differences = {}
-    for name, data in written.items():
-        path = Path(FILES[name])
-        program = load_program(data, path, embedded(data, path), trust=True)  # our own bytes, of a moment ago
-        with torch.no_grad():
-            differences[FILES[name]] = _check_equal(program(images.float() / 255), expected, path)
-    entries: dict[str, dict[str, Any]] = {}
-    for name, data in written.items():
-        size, sha256 = storage.write_bytes(folder / FILES[name], data)
-        entries[FILES[name]] = {"size": size, "sha256": sha256} | _note(name, data)
-    storage.write_bytes(folder / CARD, card(contract, source, entries, license).encode())
-    checked = {"images": kind, "largest_difference": differences}
-    storage.write_bytes(
-        folder / MODEL_JSON, storage.json_bytes(contract.to_json() | {"files": entries, "checked": checked})
-    )
-    for stale in set(FILES.values()) - set(entries):
-        (folder / stale).unlink(missing_ok=True)  # of an earlier export with more formats
-    return Exported(folder=folder, files=(*entries, CARD, MODEL_JSON), differences=differences, images=kind)
+    metadata = _round_trip(export_metadata(source))
+    where = str(source.model.folder)
+    network = build_network(metadata, source.model.weights(), where, trust=trust or source.trusted)
+    comparison = _comparison_images(source, metadata)
+    expected = _checkpoint_logits(network, metadata, comparison.images)
+    if comparison.stored_logits is not None:
+        _check_same_network(expected, comparison.stored_logits, metadata)
+    contents = to_bytes(network, metadata, unique_formats)
+    differences = {
+        FILE_NAMES[name]: _difference_when_read_back(data, Path(FILE_NAMES[name]), comparison.images, expected)
+        for name, data in contents.items()
+    }
+    checked = {"images": comparison.description, "largest_difference": differences}
+    files = _write_folder(folder, contents, metadata, source, license, checked)
+    return ExportResult(folder=folder, files=files, differences=differences, images=comparison.description)
 
 
 def _check_folder(folder: Path) -> None:
-    """Only a new folder, an earlier export or what a killed one left is written to."""
+    """Check that a folder is new, an earlier export, or an export that was interrupted."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{str(folder)!r} is a file: expected a folder to export to")
     if (folder / MODEL_JSON).is_file():
         read_model_json(folder / MODEL_JSON)
         return
-    others = [path.name for path in folder.glob("*") if path.name not in FILES.values()] if folder.is_dir() else []
-    if others:
+    names = [path.name for path in folder.glob("*")] if folder.is_dir() else []
+    foreign = sorted(name for name in names if name not in FILE_NAMES.values())
+    if foreign:
         raise ValueError(
-            f"{str(folder)!r} holds {sorted(others)[0]!r} and is not an exported model: "
-            "choose another folder with --to"
+            f"{str(folder)!r} holds {foreign[0]!r} and is not an exported model: choose another folder with --to"
         )
 
 
-def _plain(contract: Contract) -> Contract:
-    """The contract as it will be read back, so that both compare equal."""
-    return parse(json.loads(contract.text()), "the contract")
+def _round_trip(metadata: ModelMetadata) -> ModelMetadata:
+    """The metadata as it will be read back, so that both compare equal."""
+    return parse(json.loads(metadata.text()), "the metadata")
 
 
-def _note(name: Format, data: bytes) -> dict[str, Any]:
-    if name != "onnx":
-        return {}
-    onnx = optional("onnx", "export", "writing ONNX")
-    return {"opset": onnx.load_model_from_string(data).opset_import[0].version, "onnx": onnx.__version__}
-
-
-def _images(source: Source, contract: Contract) -> tuple[Tensor, Tensor | None, str]:
-    """Images to check on, uint8; of test images also the logits that were measured when the model was trained."""
-    made_of = source.made_of()
+def _comparison_images(source: FinishedModel, metadata: ModelMetadata) -> _ComparisonImages:
+    """The first test images where the dataset is on this machine and unchanged, otherwise random images."""
+    config = source.model.config()
     try:
-        data = serialization.from_json(made_of["lineage"]["data"])
+        data = serialization.from_json(config["lineage"]["data"])
         assert isinstance(data, DataConfig)
         splits = load(data, paths.data_folder())
-    except (ValueError, OSError):  # not on this machine
+    except (ValueError, OSError):  # the dataset is not on this machine
         splits = None
-    if splits is None or splits.fingerprint != made_of["data_fingerprint"]:
-        shape = (IMAGES, contract.channels, contract.height, contract.width)
-        made_up = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-        return made_up, None, f"{IMAGES} made-up images"
-    images = splits.test.images[:IMAGES]
-    return images, source.model.predictions()["test"][:IMAGES], f"{len(images)} test images"
+    if splits is None or splits.fingerprint != config["data_fingerprint"]:
+        shape = (NUM_IMAGES, metadata.channels, metadata.height, metadata.width)
+        images = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+        return _ComparisonImages(images, None, f"{NUM_IMAGES} random images")
+    images = splits.test.images[:NUM_IMAGES]
+    logits = source.model.predictions()["test"][:NUM_IMAGES]
+    return _ComparisonImages(images, logits, f"{len(images)} test images")
 
 
-def _reference(deployed: Deployed, contract: Contract, images: Tensor) -> Tensor:
-    """What the checkpoint says, in float32, on the way that training measures it."""
+def _checkpoint_logits(network: NormalizedNetwork, metadata: ModelMetadata, images: Tensor) -> Tensor:
+    """The checkpoint's logits in float32, computed as after training."""
     engine = Engine(torch.device("cpu"), "fp32", torch.get_num_threads())
-    return predict(deepcopy(deployed.network), images, contract.normalization, engine)
+    return predict(deepcopy(network.network), images, metadata.normalization, engine)
 
 
-def _check_same_model(found: Tensor, measured: Tensor, contract: Contract) -> None:
-    difference = ((found - measured).norm() / measured.norm().clamp_min(1e-12)).item()
-    if not difference <= SAME_MODEL:
+def _check_same_network(logits: Tensor, stored_logits: Tensor, metadata: ModelMetadata) -> None:
+    """Check that the rebuilt network is the one that was trained, whose code may have been edited since."""
+    difference = ((logits - stored_logits).norm() / stored_logits.norm().clamp_min(1e-12)).item()
+    if not difference <= STORED_TOLERANCE:  # also for nan
         raise ValueError(
-            f"the network {contract.model!r} gives other logits for the test images than when it was trained "
+            f"the network {metadata.model!r} gives other logits for the test images than when it was trained "
             f"(relative difference {difference:.2g}): its code has changed since"
         )
 
 
-def _check_equal(found: Tensor, expected: Tensor, path: Path) -> float:
-    """The largest absolute difference, if it is one of rounding."""
-    difference = (found - expected).abs().max().item()
-    if not difference <= TOLERANCE * max(1.0, expected.abs().max().item()):
+def _difference_when_read_back(data: bytes, path: Path, images: Tensor, expected: Tensor) -> float:
+    """Run the program in an exported file; the largest absolute difference of its logits from the expected ones."""
+    # Trusted, since these are the bytes that this process has just made.
+    program = load_program(data, path, embedded_metadata(data, path), trust=True)
+    with torch.no_grad():
+        logits = program(images.float() / 255)
+    return _largest_difference(logits, expected, path)
+
+
+def _largest_difference(logits: Tensor, expected: Tensor, path: Path) -> float:
+    """The largest absolute difference from the expected logits; an error where rounding does not explain it."""
+    difference = (logits - expected).abs().max().item()
+    if not difference <= TOLERANCE * max(1.0, expected.abs().max().item()):  # also for nan
         raise ValueError(
             f"{path} would give other logits than the checkpoint: they differ by up to {difference:.2g}, "
             f"and {TOLERANCE:g} is allowed; nothing was written"
         )
     return difference
+
+
+def _write_folder(
+    folder: Path,
+    contents: Mapping[Format, bytes],
+    metadata: ModelMetadata,
+    source: FinishedModel,
+    license: str,
+    checked: Mapping[str, Any],
+) -> tuple[str, ...]:
+    """Write the exported files, the model card and last ``model.json``; returns the names of the files."""
+    entries: dict[str, dict[str, Any]] = {}
+    for name, data in contents.items():
+        size, sha256 = storage.write_bytes(folder / FILE_NAMES[name], data)
+        versions = _onnx_versions(data) if name == "onnx" else {}
+        entries[FILE_NAMES[name]] = {"size": size, "sha256": sha256, **versions}
+    storage.write_bytes(folder / CARD_FILE, model_card(metadata, source, entries, license).encode())
+    model_json = metadata.to_json() | {"files": entries, "checked": checked}
+    storage.write_bytes(folder / MODEL_JSON, storage.json_bytes(model_json))
+    for stale in set(FILE_NAMES.values()) - set(entries):
+        (folder / stale).unlink(missing_ok=True)  # written by an earlier export with more formats
+    return (*entries, CARD_FILE, MODEL_JSON)
+
+
+def _onnx_versions(data: bytes) -> dict[str, Any]:
+    onnx = import_optional("onnx", "export", "writing ONNX")
+    return {"opset": onnx.load_model_from_string(data).opset_import[0].version, "onnx": onnx.__version__}

@@ -1,7 +1,7 @@
-"""Trackers: consumers of a study's events, one file each, each in a thread of its own."""
+"""Trackers: TensorBoard, MLflow and Weights & Biases, fed by a study's events, each in a thread of its own."""
 
 from tutelage.track.curves import RunInfo, TrackerRun
-from tutelage.track.dispatch import tracked
-from tutelage.track.selection import TRACKERS, chosen
+from tutelage.track.dispatch import dispatch_events
+from tutelage.track.selection import TRACKERS, select_trackers
 
-__all__ = ["TRACKERS", "RunInfo", "TrackerRun", "chosen", "tracked"]
+__all__ = ["TRACKERS", "RunInfo", "TrackerRun", "dispatch_events", "select_trackers"]

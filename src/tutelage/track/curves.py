@@ -1,4 +1,4 @@
-"""From a study's events to curves, one for each generation of an arm at a seed; what a tracker does for one."""
+"""Turn a study's events into runs of a tracker, one for each generation of an arm at a seed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tutelage.lineage import Finished, Measuring, ModelRef, TrainingProgress
+from tutelage.lineage.events import EpochMetrics
 from tutelage.serialization import digest, to_json, type_key
-from tutelage.study import Event, Study
+from tutelage.study import Event, Failed, Study
 
-Line = Mapping[str, float]
-Plain = str | int | float | bool | None
+SettingValue = str | int | float | bool | None
+_RunKey = tuple[int, str, int]
+"""The seed, the arm and the place of a generation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """Whose curve it is: a generation of an arm at a seed, the address of its model, and all that it is made with."""
+    """What a run of a tracker shows: a generation of an arm at a seed, the address of its model, and its settings."""
 
     study: str
     arm: str
@@ -25,110 +28,115 @@ class RunInfo:
     place: int
     generation: str
     address: str
-    settings: Mapping[str, Plain]
+    settings: Mapping[str, SettingValue]
 
     @property
     def id(self) -> str:
-        """A name that no other curve has, and that this one has again when its training continues."""
+        """A unique name of the run, the same again when its training is resumed."""
         return digest([self.study, self.arm, self.seed, self.place, self.address])[:16]
 
 
 class TrackerRun(Protocol):
-    """A curve in a tracker. BatchLoader come in order, when a training continues from the first one on again."""
+    """A run in a tracker. Epochs arrive in order; when training is resumed, they start again from the first one."""
 
-    def epochs(self, lines: Sequence[Line]) -> None:
-        """Add epochs, each with its number as ``epoch``; those that are there already stay as they are."""
+    def log_epochs(self, epochs: Sequence[EpochMetrics]) -> None:
+        """Add the metrics of epochs; those that the tracker has already stay unchanged."""
 
     def finish(self, epoch: int, measures: Mapping[str, float]) -> None:
-        """Add the finished model's measures, and close: the curve is whole."""
+        """Add the finished model's measures at its last epoch, and close the run as complete."""
 
-    def leave(self) -> None:
-        """Close a curve that is not whole; its training may continue one day."""
-
-
-Open = Callable[[RunInfo, Path], TrackerRun | None]
-"""Opens the curve of a title in a folder of runs; None where the tracker has it whole."""
+    def close_incomplete(self) -> None:
+        """Close a run whose training did not finish, and may be resumed later."""
 
 
-def write_curves(events: Iterable[Event], study: Study, runs: Path, open_curve: Open) -> None:
-    """Tell a tracker all that a study's events tell; returns when they end."""
-    curves: dict[tuple[int, str, int], TrackerRun | None] = {}
-    last: dict[tuple[int, str, int], int] = {}
+OpenRun = Callable[[RunInfo, Path], TrackerRun | None]
+"""Opens a run in a tracker that keeps its files in a runs folder; None where the tracker has the run complete."""
+
+
+def write_curves(events: Iterable[Event], study: Study, runs: Path, open_run: OpenRun) -> None:
+    """Write everything that a study's events report to one tracker; returns when the events end."""
+    tracker_runs: dict[_RunKey, TrackerRun | None] = {}  # None: complete, nothing more is written
+    last_epochs: dict[_RunKey, int] = {}
     try:
         for event in events:
-            if event.phase == "failed":
-                _leave(curves, [key for key in curves if key[:2] == (event.seed, event.lineage or key[1])])
-            if event.phase not in ("kept", "training", "measuring", "finished"):
-                continue
-            key = event.seed, event.lineage, event.place
-            if key not in curves:
-                curves[key] = open_curve(title(event, study), runs)
-            curve = curves[key]
-            if curve is None:
-                continue
-            if event.lines:
-                curve.epochs(event.lines)
-                last[key] = int(event.lines[-1]["epoch"])
-            if event.phase in ("kept", "finished"):
-                curve.finish(last.get(key, 0), event.measures)
-                curves[key] = None
+            match event:
+                case Failed():
+                    # Without an arm, the whole seed failed.
+                    failed = [key for key in tracker_runs if key[:2] == (event.seed, event.arm or key[1])]
+                    _close_incomplete(tracker_runs, failed)
+                case TrainingProgress() | Measuring() | Finished():
+                    key = event.seed, event.arm, event.model.place
+                    if key not in tracker_runs:
+                        tracker_runs[key] = open_run(run_info(event.model, study), runs)
+                    run = tracker_runs[key]
+                    if run is None:
+                        continue
+                    if event.epochs:
+                        run.log_epochs(event.epochs)
+                        last_epochs[key] = int(event.epochs[-1]["epoch"])
+                    if isinstance(event, Finished):
+                        run.finish(last_epochs.get(key, 0), event.measures)
+                        tracker_runs[key] = None
     finally:
-        _leave(curves, list(curves))
+        _close_incomplete(tracker_runs, list(tracker_runs))
 
 
-def _leave(curves: dict[tuple[int, str, int], TrackerRun | None], keys: Sequence[tuple[int, str, int]]) -> None:
+def _close_incomplete(tracker_runs: dict[_RunKey, TrackerRun | None], keys: Sequence[_RunKey]) -> None:
     for key in keys:
-        if (curve := curves.pop(key)) is not None:
-            curve.leave()
+        run = tracker_runs.pop(key)
+        if run is not None:
+            run.close_incomplete()
 
 
-def title(event: Event, study: Study) -> RunInfo:
-    """The title of the curve that an event belongs to."""
-    lineage = next(lineage for lineage in study.lineages if lineage.name == event.lineage)
-    generation = lineage.generations[event.place]
-    tree = {"data": to_json(lineage.data), "views": to_json(lineage.views), **to_json(generation)}
+def run_info(model: ModelRef, study: Study) -> RunInfo:
+    """What a tracker shows of the run of a model."""
+    lineage = next(lineage for lineage in study.lineages if lineage.name == model.arm)
+    generation = lineage.generations[model.place]
+    config = {"data": to_json(lineage.data), "views": to_json(lineage.views), **to_json(generation)}
     return RunInfo(
         study=study.name,
-        arm=event.lineage,
-        seed=event.seed,
-        place=event.place,
-        generation=event.generation,
-        address=event.address,
-        settings={"minimises": str(generation.objective), **flat(tree)},
+        arm=model.arm,
+        seed=model.seed,
+        place=model.place,
+        generation=model.generation,
+        address=model.address,
+        settings={"minimises": str(generation.objective), **flatten(config)},
     )
 
 
-def flat(tree: Mapping[str, Any]) -> dict[str, Plain]:
-    """A configuration's leaves by their path, without the kinds of its values.
+def flatten(config: Mapping[str, Any]) -> dict[str, SettingValue]:
+    """The values of a nested configuration by their dotted paths; a nested object's path holds its type.
 
-    >>> flat({"is": "training:Schedule", "epochs": 5, "decay": {"is": "training:Milestones", "at": [0.5, 0.75]}})
+    >>> flatten({"is": "training:Schedule", "epochs": 5, "decay": {"is": "training:Milestones", "at": [0.5, 0.75]}})
     {'epochs': 5, 'decay': 'Milestones', 'decay.at.0': 0.5, 'decay.at.1': 0.75}
     """
-    found: dict[str, Plain] = {}
+    settings: dict[str, SettingValue] = {}
 
-    def walk(path: str, value: Any) -> None:
+    def visit(path: str, value: Any) -> None:
         match value:
             case Mapping():
                 if path and type_key in value:
-                    found[path] = str(value[type_key]).rpartition(":")[2]
+                    settings[path] = str(value[type_key]).rpartition(":")[2]
                 for name, item in value.items():
                     if name != type_key:
-                        walk(f"{path}.{name}" if path else name, item)
+                        visit(f"{path}.{name}" if path else name, item)
             case list():
                 for place, item in enumerate(value):
-                    walk(f"{path}.{place}", item)
+                    visit(f"{path}.{place}", item)
             case _:
-                found[path] = value
+                settings[path] = value
 
-    walk("", tree)
-    return found
+    visit("", config)
+    return settings
 
 
-def slug(text: str) -> str:
-    """A name as one part of a path; one that has to change for that gets a mark of its own.
+def path_component(name: str) -> str:
+    """A name as one component of a path; a name that has to change gets a part of its digest, and stays unique.
 
-    >>> slug("label_smoothing"), slug("../etc")
+    >>> path_component("label_smoothing"), path_component("../etc")
     ('label_smoothing', 'etc-7881')
     """
-    cleaned = re.sub(r"[^\w .,=+()-]+", "-", text)[:60].strip("-. ")
-    return cleaned if cleaned == text != "" else "-".join(filter(None, (cleaned, digest(text)[:4])))
+    cleaned = re.sub(r"[^\w .,=+()-]+", "-", name)[:60].strip("-. ")
+    if cleaned and cleaned == name:
+        return cleaned
+    return "-".join(filter(None, (cleaned, digest(name)[:4])))

@@ -1,4 +1,4 @@
-"""Let trackers listen to a study: each in a thread of its own, so that none can stop or delay a training."""
+"""Pass a study's events to trackers, each in a thread of its own, so that none can stop or delay training."""
 
 from __future__ import annotations
 
@@ -10,88 +10,102 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from tutelage.lineage import TrainingProgress
 from tutelage.study import Event, Study
 from tutelage.track.curves import write_curves
 
-PATIENCE = 30.0
-"""Seconds that trackers may still take when a study is done."""
+FINISH_SECONDS = 30.0
+"""How long all trackers together may still write when a study has ended."""
 
-HURRY = 3.0
-"""The same, when it was stopped."""
+STOP_SECONDS = 3.0
+"""How long they may when it was stopped."""
 
 
-def _say(text: str) -> None:
+def _log_to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def tracked(
+def dispatch_events(
     events: Iterator[Event],
     study: Study,
     trackers: Sequence[str],
     runs: Path,
-    say: Callable[[str], None] = _say,
+    log: Callable[[str], None] = _log_to_stderr,
 ) -> Iterator[Event]:
-    """The events as they come; the trackers (see :func:`chosen`) are told all of them.
+    """Pass a study's events to its trackers (see :func:`select_trackers`), and yield them unchanged.
 
-    How to look at what each is told is said after the first event. A tracker that fails is left out from there
-    on, and ``say`` hears why, once; the next time the same study is run it is told what it lacks.
+    After the first event, ``log`` is called with one line per tracker that says how to view its curves. A tracker
+    that fails receives nothing more, and its error is logged once; the next run of the same study gives it what it
+    lacks.
     """
-    listeners: list[_Listener] = []
-    patience = HURRY
+    threads: list[_TrackerThread] = []
+    seconds = STOP_SECONDS
     try:
         for number, event in enumerate(events):
-            if number == 0:
-                listeners = [_Listener(name, study, runs) for name in trackers]
-            for listener in listeners:
-                listener.tell(event)
-                listener.complain(say)
+            if number == 0:  # not before: a study that fails its checks starts no tracker
+                threads = [_TrackerThread(name, study, runs) for name in trackers]
+            for thread in threads:
+                thread.send(event)
+                thread.log_failure(log)
             yield event
             if number == 0:
-                for listener in listeners:
-                    say(listener.look)
-        patience = PATIENCE
+                for thread in threads:
+                    log(thread.instructions)
+        seconds = FINISH_SECONDS
     finally:
-        for listener in listeners:
-            listener.end()
-        deadline = time.monotonic() + patience
-        for listener in listeners:
-            listener.wait(max(0.0, deadline - time.monotonic()))
-            listener.complain(say)
+        for thread in threads:
+            thread.close()
+        deadline = time.monotonic() + seconds
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            thread.log_failure(log)
 
 
-class _Listener:
-    """One tracker in its thread. The thread is a daemon: a server that never answers does not keep the process."""
+class _TrackerThread:
+    """One tracker in its thread. The thread is a daemon, so that a server that never replies cannot keep the process.
+
+    ``failure`` is set in either thread and read in the main one; ``log`` is only called there.
+    """
 
     def __init__(self, name: str, study: Study, runs: Path) -> None:
-        self.name, self.study, self.runs = name, study, runs
+        self.name = name
+        self.study = study
+        self.runs = runs
         self.tracker = importlib.import_module(f"tutelage.track.{name}")
-        self.look: str = self.tracker.look(study.name, runs)
-        self.queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self.fault: str | None = None
-        self.complained = False
-        self.thread = threading.Thread(target=self._listen, name=f"tracker {name}", daemon=True)
-        self.thread.start()
+        self.instructions: str = self.tracker.instructions(study.name, runs)
+        self.failure: str | None = None
+        self._failure_logged = False
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=f"tracker {name}", daemon=True)
+        self._thread.start()
 
-    def _listen(self) -> None:
+    def _run(self) -> None:
         try:
-            write_curves(iter(self.queue.get, None), self.study, self.runs, self.tracker.open_curve)
-        except (Exception, SystemExit) as error:
-            reason = " ".join(f"{error}".split())[:300]
-            self.fault = f"{self.name} is told no more: {type(error).__name__}{': ' + reason if reason else ''}"
+            write_curves(iter(self._queue.get, None), self.study, self.runs, self.tracker.open_run)
+        except (Exception, SystemExit) as error:  # a tracker's package may even exit
+            message = " ".join(f"{error}".split())[:300]
+            reason = f"{type(error).__name__}{': ' + message if message else ''}"
+            self.failure = f"{self.name} failed and receives no more events: {reason}"
 
-    def tell(self, event: Event) -> None:
-        if self.fault is None and (event.lines or event.phase != "training"):
-            self.queue.put(event)
+    def send(self, event: Event) -> None:
+        """Queue an event; progress within an epoch is skipped, since no tracker shows it."""
+        if self.failure is None and (not isinstance(event, TrainingProgress) or event.epochs):
+            self._queue.put(event)
 
-    def end(self) -> None:
-        self.queue.put(None)
+    def close(self) -> None:
+        """Tell the thread that no event follows."""
+        self._queue.put(None)
 
-    def wait(self, seconds: float) -> None:
-        self.thread.join(seconds)
-        if self.thread.is_alive() and self.fault is None:
-            self.fault = f"{self.name} did not take all it was told in {seconds:.0f} s: the rest is left"
+    def join(self, seconds: float) -> None:
+        """Wait until the thread has written everything, at most so long."""
+        self._thread.join(seconds)
+        if self._thread.is_alive() and self.failure is None:
+            self.failure = (
+                f"{self.name} did not finish writing in {seconds:.0f} s: the next run of this study continues it"
+            )
 
-    def complain(self, say: Callable[[str], None]) -> None:
-        if self.fault is not None and not self.complained:
-            self.complained = True
-            say(f"warning: {self.fault}")
+    def log_failure(self, log: Callable[[str], None]) -> None:
+        """Log the failure, once."""
+        if self.failure is not None and not self._failure_logged:
+            self._failure_logged = True
+            log(f"warning: {self.failure}")

@@ -1,4 +1,4 @@
-"""Which trackers a study is told to."""
+"""Select the trackers of a study."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ from collections.abc import Sequence
 from tutelage.errors import unknown
 
 TRACKERS = {"tensorboard": "track", "mlflow": "mlflow", "wandb": "wandb"}
-"""The trackers, each named after the package that it needs, and the extra that installs it."""
+"""The trackers, each named like the package that it needs, and the extra of tutelage that installs the package."""
 
 
-def chosen(names: Sequence[str] | None) -> tuple[str, ...]:
-    """The trackers of a request: those named, ``none``, or, where nothing is said, TensorBoard if it is installed.
+def select_trackers(names: Sequence[str] | None) -> tuple[str, ...]:
+    """The trackers of a request: those named, or none for ``none``; by default TensorBoard where it is installed.
 
-    Nothing is imported to find out.
+    Nothing is imported to find out what is installed.
 
-    Errors: ``ValueError`` for a name that is no tracker, with the nearest one, and for one that is not installed,
-    with the extra that installs it.
+    Errors: ``ValueError`` for a name that is no tracker, with the nearest one, and for a tracker that is not
+    installed, with the extra that installs it.
 
-    >>> chosen(["none"])
+    >>> select_trackers(["none"])
     ()
-    >>> chosen(["tensorbord"])
+    >>> select_trackers(["tensorbord"])
     Traceback (most recent call last):
     ...
     ValueError: unknown tracker 'tensorbord': did you mean tensorboard?
     """
     if names is None:
-        return ("tensorboard",) if _installed("tensorboard") else ()
+        return ("tensorboard",) if _is_installed("tensorboard") else ()
     for name in names:
         if name not in (*TRACKERS, "none"):
             raise unknown("tracker", name, [*TRACKERS, "none"])
-    if "none" in names and len(set(names)) > 1:
-        raise ValueError(f"tracker none stands alone, not beside {' and '.join(n for n in names if n != 'none')}")
-    asked = tuple(dict.fromkeys(name for name in names if name != "none"))
-    for name in asked:
-        if not _installed(name):
+    trackers = tuple(dict.fromkeys(name for name in names if name != "none"))
+    if trackers and "none" in names:
+        raise ValueError(f"tracker none cannot be combined with {' and '.join(trackers)}")
+    for name in trackers:
+        if not _is_installed(name):
             raise ValueError(f"tracker {name} is not installed: pip install 'tutelage[{TRACKERS[name]}]'")
-    return asked
+    return trackers
 
 
-def _installed(package: str) -> bool:
-    found = importlib.util.find_spec(package)
-    return found is not None and found.origin is not None  # a folder of that name in the working folder has none
+def _is_installed(package: str) -> bool:
+    spec = importlib.util.find_spec(package)
+    # A plain folder of that name in the working folder has a spec too, a namespace package without an origin.
+    return spec is not None and spec.origin is not None

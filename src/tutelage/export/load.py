@@ -1,0 +1,147 @@
+"""Load an exported model, whoever wrote it, and classify image files with it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tutelage.artifacts.metadata import ModelMetadata
+from tutelage.data.folder import read_image
+from tutelage.export.find import find_model
+from tutelage.export.formats import FILE_NAMES
+from tutelage.export.model_json import MODEL_JSON, check_bytes, read_model_json
+from tutelage.export.network import build_network, imports_user_code
+from tutelage.export.origin import export_metadata
+from tutelage.export.read import SUFFIXES, Program, embedded_metadata, load_program, one_line
+from tutelage.storage import Damaged
+
+MAX_BATCH_VALUES = 1 << 24
+"""The most pixel values in one batch of images."""
+MAX_BATCH_IMAGES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadedModel:
+    """A model ready for use: its metadata, and its program from images to logits.
+
+    Shapes: ``program`` takes float32 ``[N, C, H, W]`` with values from 0 to 1 and returns float32 ``[N, K]``.
+    """
+
+    metadata: ModelMetadata
+    program: Program
+
+
+def load_model(name: str, runs: Path, *, trust: bool = False) -> LoadedModel:
+    """Load an exported file or folder, or a model that :func:`tutelage.export.find_model` finds.
+
+    Errors: ``ValueError`` for a model that does not exist, needs ``trust`` or lacks a package; ``storage.Damaged``
+    for files that were altered.
+    """
+    path = Path(name)
+    if path.suffix in SUFFIXES:
+        return load_file(path, trust=trust)
+    if (path / MODEL_JSON).is_file():
+        return load_folder(path, trust=trust)
+    source = find_model(name, runs)
+    metadata = export_metadata(source)
+    where = str(source.model.folder)
+    program = build_network(metadata, source.model.weights(), where, trust=trust or source.trusted)
+    _check_program(program, metadata, where)
+    return LoadedModel(metadata=metadata, program=program)
+
+
+def load_folder(folder: Path, *, trust: bool = False) -> LoadedModel:
+    """Load an exported folder from its first file that needs neither trust nor a package that is not installed.
+
+    Errors: those of :func:`load_model`.
+    """
+    entries, metadata = read_model_json(folder / MODEL_JSON)
+    files = [
+        (FILE_NAMES["safetensors"], trust or not imports_user_code(metadata.model)),
+        (FILE_NAMES["onnx"], all(importlib.util.find_spec(package) for package in ("onnx", "onnxruntime"))),
+        (FILE_NAMES["torch"], trust),
+    ]
+    listed = [(name, usable) for name, usable in files if name in entries]
+    if not listed:
+        raise Damaged(f"{folder / MODEL_JSON} lists none of {', '.join(name for name, _ in files)}")
+    # Where none is usable, loading the first one says what it needs.
+    name = next((name for name, usable in listed if usable), listed[0][0])
+    return load_file(folder / name, trust=trust)
+
+
+def load_file(path: Path, *, trust: bool = False) -> LoadedModel:
+    """Load one exported file with the metadata inside it.
+
+    A ``model.json`` beside the file that lists it must agree with it: in size, SHA-256 and metadata.
+
+    Errors: those of :func:`load_model`.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{str(path)!r} is not an exported file: expected one that ends in {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {str(path)!r}")
+    data = path.read_bytes()  # read once, so that the bytes that are used are the bytes that were checked
+    listed_metadata = None
+    if (path.parent / MODEL_JSON).is_file():
+        entries, metadata = read_model_json(path.parent / MODEL_JSON)
+        if path.name in entries:
+            check_bytes(data, entries[path.name], path)
+            listed_metadata = metadata.to_json()
+    metadata = embedded_metadata(data, path)
+    inside = metadata.to_json()
+    if listed_metadata is not None and listed_metadata != inside:
+        differing = ", ".join(name for name in inside if inside[name] != listed_metadata[name])
+        raise Damaged(f"{path} and the {MODEL_JSON} beside it do not agree on {differing}: one of them was altered")
+    program = load_program(data, path, metadata, trust=trust)
+    _check_program(program, metadata, str(path))
+    return LoadedModel(metadata=metadata, program=program)
+
+
+@torch.no_grad()
+def _check_program(program: Program, metadata: ModelMetadata, where: str) -> None:
+    """Check on one black image that a program accepts the images and returns the classes that its metadata names."""
+    try:
+        logits = program(torch.zeros(1, metadata.channels, metadata.height, metadata.width))
+    except Exception as error:  # a stranger's program can raise anything
+        raise Damaged(f"{where} does not accept the images that its metadata names: {one_line(error)}") from None
+    if logits.shape != (1, len(metadata.class_names)) or logits.dtype != torch.float32:
+        raise Damaged(
+            f"{where} returns {logits.dtype} logits of shape {list(logits.shape)} for one image; "
+            f"its metadata names {len(metadata.class_names)} classes"
+        )
+
+
+@torch.no_grad()
+def classify(
+    model: LoadedModel, paths: Sequence[Path], top: int = 5
+) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
+    """The ``top`` best classes of each image file with their probabilities, best first.
+
+    Images are converted to the model's channels and size like those of a folder of images: turned upright, and the
+    middle square resized.
+
+    Errors: ``ValueError`` for a ``top`` below 1, a model whose images are not gray or RGB squares, and a file that is
+    no image, is damaged or has too many pixels.
+    """
+    metadata = model.metadata
+    if top < 1:
+        raise ValueError(f"top must be at least 1, not {top}")
+    if metadata.channels not in (1, 3) or metadata.height != metadata.width:
+        raise ValueError(
+            f"this model takes images of {metadata.channels} channels and {metadata.height} x {metadata.width} "
+            "pixels: image files can only be read as gray or RGB squares"
+        )
+    values_per_image = metadata.channels * metadata.height * metadata.width
+    batch_size = max(1, min(MAX_BATCH_IMAGES, MAX_BATCH_VALUES // values_per_image))
+    for start in range(0, len(paths), batch_size):
+        batch = paths[start : start + batch_size]
+        pixels = torch.stack([read_image(path, metadata.channels, metadata.height) for path in batch])
+        probs = model.program(pixels.float() / 255).softmax(1)
+        best = probs.topk(min(top, probs.shape[1]), dim=1)
+        for path, best_probs, labels in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
+            names = [metadata.class_names[label] for label in labels]
+            yield path, list(zip(names, best_probs, strict=True))
