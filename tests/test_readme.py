@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import limit
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -30,7 +32,7 @@ TUTELAGE = [line for line in COMMANDS if line.startswith("tutelage ")]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that the README speaks of."""
+    """A folder with the files that the README names."""
     folder = tmp_path_factory.mktemp("readme")
     here = folder / "path" / "to"
     generator = np.random.default_rng(0)
@@ -43,6 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = generator.integers(0, 255, (20, 32, 32, 3), dtype=np.uint8)
     arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
     np.savez(here / "images.npz", **arrays)
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(here / "digit.png")
     (here / "mine.py").write_text(
         "from torch import nn\n\n"
         "def network(num_classes, in_channels):\n"
@@ -53,7 +56,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(words: list[str], place: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "TUTELAGE_RUNS": str(place / "runs"), "TUTELAGE_DATA": str(place / "data")}
-    return subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=150)
+    return subprocess.run(
+        words, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=limit(150)
+    )
 
 
 def test_make_knows_its_targets() -> None:
@@ -76,10 +81,10 @@ def test_the_demo_is_what_make_demo_runs() -> None:
         assert f"tutelage run {name} --seeds 0 1" in makefile
 
 
-APART = ("tutelage data get ", "tutelage export ", "tutelage predict ", "tutelage diagnose ", "tutelage transfer ")
+TESTED_BELOW = tuple(f"tutelage {verb} " for verb in ("data get", "export", "predict", "diagnose", "transfer"))
 
 
-@pytest.mark.parametrize("command", [line for line in TUTELAGE if not line.startswith(APART)])
+@pytest.mark.parametrize("command", [line for line in TUTELAGE if not line.startswith(TESTED_BELOW)])
 def test_command(command: str, place: Path, request: pytest.FixtureRequest) -> None:
     words = shlex.split(command)
     if "cifar100" in words and words[1] == "run":
@@ -111,8 +116,6 @@ def test_a_model_is_looked_at_taken_away_and_used(place: Path) -> None:
     words = [sys.executable, "-m", "tutelage", "run", "label_smoothing", "--epochs", "1"]
     assert run(words, place).returncode == 0
     name = next(path.name for path in (place / "runs" / "studies").glob("label_smoothing-*"))
-    digit = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    Image.fromarray(digit).save(place / "path" / "to" / "digit.png")
     closer = [line for line in TUTELAGE if line.startswith(("tutelage diagnose ", "tutelage transfer "))]
     assert len(closer) == 2
     for command in (*(line.replace("RUN", name) for line in (export, *closer)), predict):
@@ -125,7 +128,10 @@ def test_the_python_runs(place: Path) -> None:
     code = "\n".join(blocks("python"))
     done = run([sys.executable, "-W", "error", "-c", code], place)
     assert done.returncode == 0, done.stderr
+    assert "gradient on the first batch: labels" in done.stdout
     assert "generation 1 [" in done.stdout
+    assert "path/to/digit.png (('" in done.stdout
+    assert len(list((place / "runs" / "reports").glob("tolerant-*"))) >= 3
     assert "0.4 H(labels, student) + 0.6 KL(teacher ‖ student)" in done.stdout
 
 

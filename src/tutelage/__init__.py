@@ -1,7 +1,8 @@
 """Teacher-student training on PyTorch: lineages of models that end in a better classifier at the same cost.
 
-``tutelage.run``, ``compare``, ``diagnose`` and ``explain`` are the command's api. ``tutelage.functional`` holds the
-losses and imports torch alone; nothing is imported before it is asked for.
+``tutelage.api`` holds the functions behind the command; ``run``, ``explain``, ``diagnose``, ``transfer`` and
+``predict`` are here too. ``tutelage.functional`` holds the losses and imports torch alone. Nothing is imported before
+it is used.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tutelage.api import compare as compare
     from tutelage.api import diagnose as diagnose
     from tutelage.api import explain as explain
+    from tutelage.api import predict as predict
     from tutelage.api import run as run
+    from tutelage.api import transfer as transfer
 
-__all__ = ["compare", "diagnose", "explain", "run"]
+__all__ = ["diagnose", "explain", "predict", "run", "transfer"]
 
 
 def __getattr__(name: str) -> Any:

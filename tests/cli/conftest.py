@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import limit
 from tutelage.cli import command
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -39,7 +40,7 @@ def tutelage(environment: dict[str, str], tmp_path: Path) -> Command:
             capture_output=True,
             text=True,
             check=False,
-            timeout=150,
+            timeout=limit(150),
         )
 
     return run

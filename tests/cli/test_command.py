@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import make_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,10 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Command, InProcess
+from tutelage.cli.commands.explain import ExplainOptions
+from tutelage.cli.options import TrainingOptions
+from tutelage.cli.recipe_app import options_app, recipe_app, summary
+from tutelage.recipes import CommonOptions, recipes
 
 QUICK = ("--epochs", "2", "--threads", "1")
 
@@ -44,7 +49,8 @@ def test_explain_prints_the_objectives_and_the_expected_scores(tutelage: Command
         (("run", "baseline", "--model", "no.such.module:net"), "no module 'no.such.module'"),
         (("run", "baseline", "--model", "nowhere.py:net"), "no file 'nowhere.py'"),
         (("run", "baseline", "--data", "cifar100"), "tutelage data"),
-        (("run",), "needs a recipe: baseline"),
+        (("run", "--epochs", "5"), "needs a recipe before its options: baseline"),
+        (("run", "baseline", "--processes", "0"), "processes must be at least 1"),
         (("list", "recepies"), "recepies"),
         (("show", "nothing"), "no run named 'nothing'"),
         (("frobnicate",), "frobnicate"),
@@ -85,7 +91,7 @@ def test_run_show_and_run_again(tutelage: Command, tmp_path: Path) -> None:
     again = tutelage(*words)
     assert again.returncode == 0
     assert "trained in" not in again.stderr
-    assert again.stderr.count("found trained") == 4
+    assert again.stderr.count("already trained") == 4
     assert again.stdout == first.stdout
 
     name = tutelage("list", "runs").stdout.split()[-1]
@@ -96,7 +102,7 @@ def test_run_show_and_run_again(tutelage: Command, tmp_path: Path) -> None:
 def test_a_shared_generation_is_trained_once(tutelage: Command) -> None:
     assert tutelage("run", "baseline", *QUICK).returncode == 0
     done = tutelage("run", "born_again", "--generations", "1", *QUICK)
-    assert "seed 0, first: found trained" in done.stderr
+    assert "seed 0, first: already trained" in done.stderr
     assert "seed 0, born again 1: trained in" in done.stderr
 
 
@@ -107,15 +113,20 @@ def test_a_recipe_and_a_network_of_ones_own(tutelage: Command, tmp_path: Path) -
         "from tutelage.recipes import CommonOptions\n"
         "def net(num_classes):\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))\n"
-        "def recipe(setting: CommonOptions = CommonOptions(), *, wide: int = 3):\n"
+        "def recipe(options: CommonOptions = CommonOptions(), *, wide: int = 3):\n"
         '    """Mine.\n\n    Args:\n        wide: How wide.\n    """\n'
-        "    return setting.lineage('mine', setting.generation(f'wide {wide}', labels_only(), model='mine.py:net'))\n"
+        "    return options.lineage('mine', options.generation(f'wide {wide}', labels_only(), model='mine.py:net'))\n"
+        "def seeded(options: CommonOptions = CommonOptions(), *, seeds: int = 3):\n"
+        "    return options.lineage('mine', options.generation('only', labels_only()))\n"
     )
     done = tutelage("run", "mine.py:recipe", "--wide", "4", *QUICK)
     assert done.returncode == 0, done.stderr
     assert "wide 4" in done.stdout
     assert "How wide." in tutelage("run", "mine.py:recipe", "--help").stdout
     assert tutelage("run", "baseline", "--model", "mine.py:net", *QUICK).returncode == 0
+    twice = tutelage("run", "mine.py:seeded", *QUICK)
+    assert twice.returncode == 2
+    assert "tutelage run mine.py:seeded has two options --seeds: rename the recipe's argument" in twice.stderr
 
 
 @pytest.mark.fault(32)
@@ -182,6 +193,26 @@ def test_explain_measures_shares_on_a_first_batch(tutelage: Command, tmp_path: P
         r"gradient on the first batch: labels [\d.]+ %, teacher [\d.]+ %, attention [\d.]+ %", done.stdout
     )
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("words", [("run",), ("run", "--help"), ("explain",), ("explain", "-h")])
+def test_a_recipe_is_chosen_from_a_list(in_process: InProcess, words: tuple[str, ...]) -> None:
+    code, out, error = in_process(*words)
+    assert (code, error) == (0, "")
+    assert f"Usage: tutelage {words[0]} RECIPE [OPTIONS]" in out
+    for name, recipe in recipes().items():
+        assert re.search(rf"{name} +{re.escape(summary(recipe)[:20])}", out)
+    assert all(option in out for option in ("--data", "--epochs", "--runs"))
+    assert ("--seeds" in out) == (words[0] == "run")
+
+
+def test_no_recipe_has_an_option_of_the_command() -> None:
+    for name, recipe in recipes().items():
+        recipe_app("run", name, recipe, TrainingOptions, lambda options, own: 0)
+        recipe_app("explain", name, recipe, ExplainOptions, lambda options, own: 0)
+    owners = [("Common options", CommonOptions), ("Others", make_dataclass("Others", [("epochs", int, 0)]))]
+    with pytest.raises(ValueError, match="tutelage run baseline has two options --epochs"):
+        options_app("tutelage run baseline", "", owners, print)
 
 
 def test_help_says_what_there_is(tutelage: Command) -> None:

@@ -11,8 +11,8 @@ import pytest
 from tests.cli.conftest import Command, InProcess
 from tests.coarse_set import make_coarse_set
 from tutelage import storage
-from tutelage.analysis.diagnostics.catalog import NEED_LABELS, PARTS
-from tutelage.cli.commands.diagnose import Part
+from tutelage.analysis.diagnostics.catalog import DIAGNOSTICS, NEED_LABELS
+from tutelage.cli.commands.diagnose import Diagnostic
 from tutelage.study import studies
 
 ADJUSTED = ("knowledge_adjustment", "--teacher", "resnet8", "--epochs", "1", "--train-size", "60", "--threads", "1")
@@ -39,7 +39,7 @@ def test_a_run_on_digits(tutelage: Command, in_process: InProcess, tmp_path: Pat
     page = (tmp_path / "deep" / "d.md").read_text()
     assert f"tutelage diagnose {name} --ensemble 0,1 --ensemble '1:*'\n" in page
     lines = list(csv.DictReader((tmp_path / "d.csv").read_text().splitlines()))
-    assert {line["diagnostic"] for line in lines} == set(PARTS) - {"coarse", "temperatures"}
+    assert {line["diagnostic"] for line in lines} == set(DIAGNOSTICS) - {"coarse", "temperatures"}
     changed = [line for line in lines if line["diagnostic"] == "targets"]
     assert len(changed) == 10
     assert all(line["changed"] == line["wrong"] for line in changed)
@@ -94,7 +94,7 @@ def test_without_its_images_a_run_still_has_most(
     assert len(err.splitlines()) == 1
     assert "run `tutelage data get cifar100`" in err
     rest = err.rpartition("--only ")[2].split()
-    assert set(rest) == set(PARTS) - NEED_LABELS
+    assert set(rest) == set(DIAGNOSTICS) - NEED_LABELS
     code, out, err = in_process("diagnose", name, "--only", *rest)
     assert (code, err) == (0, "")
     assert not (tmp_path / "runs" / "measured").exists()
@@ -130,11 +130,11 @@ def test_a_run_that_has_nothing_yet(in_process: InProcess, tmp_path: Path, finis
         storage.remove(folder)
     code, out, err = in_process("diagnose", finished)
     assert (code, out) == (2, "")
-    assert err == "tutelage: no model of the run is finished yet: the command that began it continues it\n"
+    assert err == "tutelage: no model of the run is finished yet: run its command again to continue it\n"
 
 
 def test_help_names_all_diagnostics(in_process: InProcess) -> None:
-    assert get_args(Part) == PARTS
+    assert get_args(Diagnostic) == DIAGNOSTICS
     said = in_process("diagnose", "--help")[1]
-    assert all(part in said for part in PARTS)
+    assert all(name in said for name in DIAGNOSTICS)
     assert "diagnose" in in_process("--help")[1]

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import Command, InProcess
 from tutelage import experiments
 from tutelage.experiments import catalog
-from tutelage.experiments.spec import Experiment, LeftOut, Link, remarks, study
+from tutelage.experiments.spec import Experiment, Link, Unavailable, experiment_study, remarks
 from tutelage.published import cells
 from tutelage.recipes.baselines import baseline
 from tutelage.recipes.common_options import CommonOptions
@@ -23,18 +23,18 @@ NAME = "made-up/table-1/digits"
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> Experiment:
     """An experiment on digits, which need no archive, beside a printed number."""
-    setting = CommonOptions(epochs=20)
-    lineages = (baseline(setting), replace(tolerant(setting, generations=2), name="chain"))
+    options = CommonOptions(epochs=20)
+    lineages = (baseline(options), replace(tolerant(options, generations=2), name="chain"))
     printed = {one.column: one for one in cells("1805.05551", "1", row="DenseNet-100, D(0.6, 0.6)")}
     experiment = Experiment(
         name=NAME,
-        about="digits: plain and tolerant",
-        study=study(NAME, lineages, reference="baseline"),
+        description="digits: plain and tolerant",
+        study=experiment_study(NAME, lineages, reference="baseline"),
         links=tuple(Link(arm="chain", place=place, cell=printed[f"gen {place}"]) for place in (0, 1, 2)),
-        unknown=remarks("nothing at all; here digits"),
-        left_out=(LeftOut(name="KD", reason="it has no arm of that name"),),
+        unknowns=remarks("nothing at all; here digits"),
+        unavailable_arms=(Unavailable(name="KD", reason="it has no arm of that name"),),
     )
-    monkeypatch.setattr(catalog, "_all", lambda: {NAME: experiment})
+    monkeypatch.setattr(catalog, "_entries", lambda: {NAME: experiment})
     return experiment
 
 
@@ -69,7 +69,7 @@ def test_a_reduced_experiment_is_trained_shown_and_written(
     code, out, error = in_process(*words, "--arm", "chain", "--seeds", "0", "1", "--name", "mine")
     assert code == 0, error
     assert "1 arm instead of 2, 2 generations instead of 3" in error
-    assert error.count("found trained") == 2  # those of seed 0, of the run before
+    assert error.count("already trained") == 2  # those of seed 0, of the run before
     assert len(studies(tmp_path / "runs")) == 2
 
 
@@ -90,15 +90,18 @@ def test_the_name_is_no_part_of_a_study(in_process: InProcess, tmp_path: Path, m
         ),
         (("nowhere",), "unknown experiment 'nowhere': choose from born-again/..., crd/"),
         (("nowhere",), "a study's file ends in .toml"),
-        (("tolerant/table-1",), "tolerant/table-1 is no whole name: tolerant/table-1/densenet-100"),
+        (
+            ("tolerant/table-1",),
+            "'tolerant/table-1' is incomplete: choose from tolerant/table-1/densenet-100",
+        ),
         (
             ("tolerant/table-2/resnet18",),
             "it needs the images of ILSVRC2012; tutelage has digits, cifar10 and cifar100",
         ),
         (("born-again/table-6/lstm",), "it needs a language model"),
-        (("tolerant/table-1/densenet-100", "--scale", "0"), "scale is a share in (0, 1], not 0"),
+        (("tolerant/table-1/densenet-100", "--scale", "0"), "scale must be in (0, 1], not 0"),
         (("tolerant/table-1/densenet-100", "--scale", "10%"), "--scale"),
-        (("tolerant/table-1/densenet-100", "--until", "-1"), "until is the number of a generation"),
+        (("tolerant/table-1/densenet-100", "--until", "-1"), "until must be the number of a generation"),
         (("tolerant/table-1/densenet-100", "--arm", "D(0.6,0.6)"), "did you mean D(0.6, 0.6)"),
         (
             ("tolerant/table-1/densenet-100", "--epochs", "3"),
@@ -130,12 +133,12 @@ def test_experiments_are_listed_with_those_that_cannot_be_run(tutelage: Command)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "experiments:"
-    named = [line.split()[0] for line in lines[1:] if not line.startswith("  not here: ")]
+    named = [line.split()[0] for line in lines[1:] if not line.startswith("  not available: ")]
     assert named == list(experiments.experiments())
-    missing = [line for line in lines if line.startswith("  not here: ")]
+    missing = [line for line in lines if line.startswith("  not available: ")]
     assert any("tf-kd/table-3/resnet18_mobilenetv2 resnet18_shufflenetv2" in line for line in missing)
     count = sum(len(line.partition(": it needs")[0].split()) - 2 for line in missing)
-    assert count == len(experiments.left_out())
+    assert count == len(experiments.unavailable_experiments())
 
 
 @pytest.mark.cifar

@@ -44,6 +44,22 @@ def here(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     shutil.rmtree(trained / "exported", ignore_errors=True)
 
 
+NAMES = ("weights.safetensors", "model.onnx", "model.pt2")
+
+
+def percentages(output: str) -> dict[tuple[str, str], float]:
+    """What ``tutelage predict`` printed: by image and class, in its order."""
+    scores: dict[tuple[str, str], float] = {}
+    image = ""
+    for line in output.splitlines():
+        if line.startswith(" "):
+            score, name = line.split()
+            scores[image, name] = float(score)
+        else:
+            image = line
+    return scores
+
+
 def test_export_then_predict_from_every_format(
     trained: Path, study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,19 +68,25 @@ def test_export_then_predict_from_every_format(
     assert err == ""
     (folder,) = (trained / "exported").iterdir()
     assert re.fullmatch(r"resnet8-[0-9a-f]{8}", folder.name)
-    for name in ("weights.safetensors", "model.onnx", "model.pt2"):
+    for name in NAMES:
         assert re.search(rf"{name}  [\d,]+ bytes   differs from the checkpoint by \d\.\de-\d\d at most", out)
     assert "compared on 64 test images" in out
-    said = []
-    words = [study.name, str(folder), f"{folder}/weights.safetensors", f"{folder}/model.onnx"]
-    for model in words:
-        assert command(["predict", model, "0.png", "1.png", "2.png", "--top", "3"]) == 0
-        said.append(capsys.readouterr().out)
-    assert command(["predict", f"{folder}/model.pt2", "0.png", "1.png", "2.png", "--top", "3", "--trust"]) == 0
-    said.append(capsys.readouterr().out)
-    assert len(set(said)) == 1
-    lines = said[0].splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == ["0.png", "1.png", "2.png"]
+    images = ("0.png", "1.png", "2.png")
+    outputs = []
+    for model in (study.name, str(folder), *(f"{folder}/{name}" for name in NAMES)):
+        trust = ["--trust"] if model.endswith(".pt2") else []
+        assert command(["predict", model, *images, "--top", "10", *trust]) == 0
+        outputs.append(percentages(capsys.readouterr().out))
+    first, *others = outputs
+    assert len(first) == 30
+    for other in others:  # formats differ in the last bits of a logit, and so may the second decimal
+        assert other == pytest.approx(first, abs=0.011)
+    for image in images:
+        scores = [score for (name, _), score in first.items() if name == image]
+        assert scores == sorted(scores, reverse=True)
+    assert command(["predict", study.name, *images, "--top", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == list(images)
     assert len(lines) == 12
     assert all(re.fullmatch(r"  [ \d]{3}\.\d\d  \d", line) for line in lines if line.startswith(" "))
 
@@ -161,14 +183,14 @@ def test_names_do_not_steer_the_terminal(
 
     import tutelage.export
 
-    real = tutelage.export.open_model
+    real = tutelage.export.load_model
 
-    def hostile(words: str, runs: Path, *, trust: bool = False) -> tutelage.export.Opened:
-        opened = real(words, runs, trust=trust)
-        names = tuple(f"\x1b[2J{name}\n" for name in opened.contract.class_names)
-        return dataclasses.replace(opened, contract=dataclasses.replace(opened.contract, class_names=names))
+    def hostile(words: str, runs: Path, *, trust: bool = False) -> tutelage.export.LoadedModel:
+        loaded = real(words, runs, trust=trust)
+        names = tuple(f"\x1b[2J{name}\n" for name in loaded.metadata.class_names)
+        return dataclasses.replace(loaded, metadata=dataclasses.replace(loaded.metadata, class_names=names))
 
-    monkeypatch.setattr(tutelage.export, "open_model", hostile)
+    monkeypatch.setattr(tutelage.export, "load_model", hostile)
     assert command(["predict", study.name, "0.png", "--top", "2"]) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out

@@ -20,10 +20,12 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tests.cli.conftest import COMMAND
-from tutelage.cli.eta import Work
-from tutelage.cli.live_view import Board
+from tests.conftest import limit
+from tutelage.cli.eta import WorkEstimate
+from tutelage.cli.live_view import LiveView
+from tutelage.lineage import Finished, Measuring, ModelEvent, ModelRef, TrainingProgress
 from tutelage.recipes import call
-from tutelage.study import Event, Study
+from tutelage.study import Event, Failed, SeedStopped, Study
 
 SETTING = {"epochs": 10, "train_size": 64, "batch_size": 32}
 STUDY = Study(
@@ -41,24 +43,27 @@ class Clock:
 
 
 def at(
-    seed: int, arm: str, place: int = 0, phase: str = "training", step: int = 0, generations: int = 0, text: str = ""
-) -> Event:
-    return Event(
+    seed: int, arm: str, place: int = 0, phase: str = "training", step: int = 0, generations: int = 0
+) -> ModelEvent:
+    model = ModelRef(
+        arm=arm,
         seed=seed,
-        phase=phase,
-        lineage=arm,
-        generation=f"generation {place}",
         place=place,
         generations=generations or (3 if arm == "tolerant" else 1),
-        step=step,
-        steps=STEPS,
-        images=32 * step,
-        text=text,
+        generation=f"generation {place}",
+        address=f"{arm} {place} {seed}",
     )
+    match phase:
+        case "finished" | "stored":
+            seconds = 1.0 if phase == "finished" else None
+            return Finished(model=model, measures={"test/top1": 0.5}, at_chance=False, seconds=seconds)
+        case "measuring":
+            return Measuring(model=model)
+    return TrainingProgress(model=model, step=step, steps=STEPS, images=32 * step, epoch_ended=False)
 
 
-TOLD = [
-    (0.0, at(3, "baseline", phase="kept")),
+EVENTS = [
+    (0.0, at(3, "baseline", phase="stored")),
     (0.0, at(0, "baseline", step=0)),
     (0.0, at(1, "baseline", step=0)),
     (1.0, at(0, "baseline", step=10)),
@@ -66,22 +71,22 @@ TOLD = [
     (2.0, at(0, "tolerant", step=0)),
     (2.0, at(1, "baseline", step=5)),
     (3.0, at(0, "tolerant", phase="finished")),
-    (3.0, at(2, "tolerant", phase="failed", text="the loss is nan")),
+    (3.0, Failed(seed=2, arm="tolerant", message="the loss is nan")),
     (3.0, at(0, "tolerant", place=1, step=0)),
     (5.0, at(0, "tolerant", place=1, step=10)),
 ]
 
 
-def screen(study: Study, told: Iterable[tuple[float, Event]], *, width: int = 80, height: int = 24) -> list[str]:
+def screen(study: Study, events: Iterable[tuple[float, Event]], *, width: int = 80, height: int = 24) -> list[str]:
     """What a terminal shows, a second after the last of the events."""
     clock = Clock()
-    board = Board(study, 2, clock)
-    for seconds, event in told:
+    view = LiveView(study, 2, clock)
+    for seconds, event in events:
         clock.now = 100.0 + seconds
-        board.tell(event)
+        view.update(event)
     clock.now += 1.0
     console = Console(file=io.StringIO(), width=width, height=height)
-    console.print(board)
+    console.print(view)
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
@@ -90,7 +95,7 @@ def test_arms_with_their_seeds() -> None:
     # A model is 640 images at 160 a second, so 4 s; done are 3 and 3/4 of the 17 that do not belong to a failed arm.
     # Left are 1.5, 3.75, 1, 3 and 4 models of the seeds, two side by side: 6 and 15 s, then 4 and 12 s behind the
     # first and 16 s behind the second of these.
-    bar, *lines = screen(STUDY, TOLD)
+    bar, *lines = screen(STUDY, EVENTS)
     assert re.fullmatch("━+ 22 %", bar)
     assert lines == [
         "3 of 20 models, 240 images/s",
@@ -101,16 +106,16 @@ def test_arms_with_their_seeds() -> None:
 
 
 def test_less_room() -> None:
-    assert screen(STUDY, TOLD, width=60)[3:] == [
+    assert screen(STUDY, EVENTS, width=60)[3:] == [
         "baseline  seeds 0, 3 done; 1 training (25 %); 2, 7 waiting",
         "tolerant  0 at 2/3; 1, 3, 7 waiting; 2 failed",
     ]
-    assert screen(STUDY, TOLD, width=43)[3:] == [
+    assert screen(STUDY, EVENTS, width=43)[3:] == [
         "baseline  2 done; 1 training; 2 waiting",
         "tolerant  1 training; 3 waiting; 1 failed",
     ]
     for width in (1, 5, 20, 33):
-        assert all(cell_len(line) <= width for line in screen(STUDY, TOLD, width=width))
+        assert all(cell_len(line) <= width for line in screen(STUDY, EVENTS, width=width))
 
 
 def test_what_is_going_on_stays_on_a_low_screen() -> None:
@@ -118,25 +123,26 @@ def test_what_is_going_on_stays_on_a_low_screen() -> None:
     study = Study(
         lineages=tuple(replace(call("baseline", lr=0.1 * n, **SETTING), name=names[n - 1]) for n in range(1, 5))
     )
-    told = [(0.0, at(0, "short", phase="finished")), (0.0, at(0, "last", step=5))]
-    assert screen(study, told, width=40)[3:] == [
+    events = [(0.0, at(0, "short", phase="finished")), (0.0, at(0, "last", step=5))]
+    assert screen(study, events, width=40)[3:] == [
         "short          done",
         "a name much …  waiting",
         "寬的名字       waiting",
         "last           training (25 %)",
     ]
-    assert screen(study, told, width=40, height=6)[3:] == ["last           training (25 %)", "and 3 more"]
+    assert screen(study, events, width=40, height=6)[3:] == ["last           training (25 %)", "and 3 more"]
 
 
 def test_one_arm_has_a_line_a_seed() -> None:
     study = Study(lineages=STUDY.lineages[1:], seeds=(0, 1, 2, 3))
-    told = [
+    events = [
         (0.0, at(0, "tolerant", step=0)),
-        (1.0, at(0, "tolerant", step=15, text="labels 40 %, teacher 60 %")),
+        (0.5, replace(at(0, "tolerant", step=5), epochs=({"epoch": 1, "share/labels": 0.4, "share/teacher": 0.6},))),
+        (1.0, at(0, "tolerant", step=15)),
         (1.0, at(1, "tolerant", phase="measuring")),
-        (1.0, at(3, "tolerant", phase="kept")),
+        (1.0, at(3, "tolerant", phase="stored")),
     ]
-    shown = screen(study, told, width=90)
+    shown = screen(study, events, width=90)
     assert shown[1] == "1 of 12 models, 480 images/s"
     assert shown[3:] == [
         "seed 0  1 of 3, generation 0 (75 %), gradient: labels 40 %, teacher 60 %",
@@ -151,29 +157,36 @@ def test_before_anything_is_measured_nothing_is_foretold() -> None:
 
 
 def test_a_process_that_died_and_a_stop() -> None:
-    gone = Event(seed=0, phase="failed", text="its process ended with signal 9")
-    stopped = Event(seed=1, phase="stopped", text="stopped")
+    gone = Failed(seed=0, message="its process ended with signal 9")
+    stopped = SeedStopped(seed=1, message="stopped")
     study = Study(lineages=STUDY.lineages, seeds=(0, 1))
-    told = [(0.0, at(1, "baseline", phase="finished")), (0.0, at(0, "baseline", step=5)), (0.0, gone), (0.0, stopped)]
-    assert screen(study, told)[3:] == ["baseline  seed 0 failed; 1 done", "tolerant  seed 0 failed; 1 stopped"]
+    events = [
+        (0.0, at(1, "baseline", phase="finished")),
+        (0.0, at(0, "baseline", step=5)),
+        (0.0, gone),
+        (0.0, stopped),
+    ]
+    assert screen(study, events)[3:] == ["baseline  seed 0 failed; 1 done", "tolerant  seed 0 failed; 1 stopped"]
 
 
 def test_shared_generations_are_work_once() -> None:
     arms = (call("baseline", **SETTING), call("born_again", generations=1, **SETTING))
     study = Study(lineages=arms, seeds=(0,))
-    work = Work(study, 1)
-    assert work.models() == (0, 2)
-    work.tell(at(0, "baseline", step=0), 0.0)
-    work.tell(at(0, "baseline", step=10), 3.0)
-    assert work.share() == 0.25
-    assert work.left() == pytest.approx(9.0)  # the born-again one is taken to be as fast until it has been measured
-    work.tell(at(0, "baseline", phase="finished"), 6.0)
-    work.tell(at(0, "born_again", phase="kept", generations=2), 6.0)
-    work.tell(at(0, "born_again", place=1, step=0, generations=2), 6.0)
-    work.tell(at(0, "born_again", place=1, step=10, generations=2), 18.0)
-    assert work.models() == (1, 2)
-    assert work.left() == pytest.approx(12.0)
-    assert work.share() == pytest.approx((6.0 + 12.0) / (6.0 + 24.0))
+    work = WorkEstimate(study, 1)
+    assert work.count() == (0, 2)
+    work.update(at(0, "baseline", step=0), 0.0)
+    work.update(at(0, "baseline", step=10), 3.0)
+    assert work.share_done() == 0.25
+    assert work.seconds_remaining() == pytest.approx(
+        9.0
+    )  # the born-again one is taken to be as fast until it has been measured
+    work.update(at(0, "baseline", phase="finished"), 6.0)
+    work.update(at(0, "born_again", phase="stored", generations=2), 6.0)
+    work.update(at(0, "born_again", place=1, step=0, generations=2), 6.0)
+    work.update(at(0, "born_again", place=1, step=10, generations=2), 18.0)
+    assert work.count() == (1, 2)
+    assert work.seconds_remaining() == pytest.approx(12.0)
+    assert work.share_done() == pytest.approx((6.0 + 12.0) / (6.0 + 24.0))
 
 
 # --- in a terminal
@@ -196,13 +209,13 @@ class Terminal:
             start_new_session=True,
         )
         os.close(theirs)
-        self.said = ""
+        self.output = ""
 
-    def until(self, wanted: str | None, seconds: float = 90) -> None:
+    def until(self, pattern: str | None, seconds: float = 90) -> None:
         """Read until a pattern has come, or to the end."""
-        deadline = time.monotonic() + seconds
-        while wanted is None or not re.search(wanted, self.said):
-            assert time.monotonic() < deadline, self.said
+        deadline = time.monotonic() + limit(seconds)
+        while pattern is None or not re.search(pattern, self.output):
+            assert time.monotonic() < deadline, self.output
             if select.select([self.ours], [], [], 0.5)[0]:
                 try:
                     data = os.read(self.ours, 65536)
@@ -210,27 +223,29 @@ class Terminal:
                     data = b""
                 if not data:
                     break
-                self.said += data.decode(errors="replace")
+                self.output += data.decode(errors="replace")
 
     def end(self) -> int:
         self.until(None)
         os.close(self.ours)
-        return self.process.wait(30)
+        return self.process.wait(limit(30))
 
     def type(self, text: str) -> None:
         os.write(self.ours, text.encode())
 
 
 def test_control_c_in_a_narrow_terminal(environment: dict[str, str]) -> None:
-    words = ("study", "--arm", "baseline", "--arm", "label_smoothing", "--epochs", "2000", "--seeds", "0", "1")
-    terminal = Terminal([*words, "--threads", "1"], environment | {"TERM": "xterm-256color"}, columns=60)
+    words = ("study", "--arm", "baseline", "--arm", "label_smoothing", "--epochs", "100000", "--seeds", "0", "1")
+    terminal = Terminal(
+        [*words, "--threads", "1", "--processes", "2"], environment | {"TERM": "xterm-256color"}, columns=60
+    )
     terminal.until(r"\d images/s[^\0]*\d left[^\0]*waiting")
-    assert "\x1b[?25l" in terminal.said  # the cursor is hidden
+    assert "\x1b[?25l" in terminal.output  # the cursor is hidden
     terminal.type("\x03")
-    assert terminal.end() == 75, terminal.said
-    assert "the same command continues" in terminal.said
-    assert terminal.said.rindex("\x1b[?25h") > terminal.said.rindex("\x1b[?25l")
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.said)
+    assert terminal.end() == 75, terminal.output
+    assert "the same command continues" in terminal.output
+    assert terminal.output.rindex("\x1b[?25h") > terminal.output.rindex("\x1b[?25l")
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.output)
     rows = [
         row for row in re.split(r"[\r\n]+", plain) if re.match(r"━|\d+ of|elapsed|baseline |label_smoothing ", row)
     ]
@@ -241,6 +256,6 @@ def test_control_c_in_a_narrow_terminal(environment: dict[str, str]) -> None:
 def test_a_terminal_without_a_cursor_gets_lines(environment: dict[str, str]) -> None:
     words = ("run", "baseline", "--epochs", "1", "--train-size", "20", "--threads", "1", "--track", "none")
     terminal = Terminal(words, environment | {"TERM": "dumb"}, columns=80)
-    assert terminal.end() == 0, terminal.said
-    assert "seed 0, baseline: trained in" in terminal.said
-    assert "\x1b" not in terminal.said
+    assert terminal.end() == 0, terminal.output
+    assert "seed 0, baseline: trained in" in terminal.output
+    assert "\x1b" not in terminal.output

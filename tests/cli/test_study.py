@@ -6,13 +6,13 @@ import csv
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import COMMAND, Command
+from tests.faults.commands import children, has_ended, until
 from tutelage.analysis import load_results
 from tutelage.study import load_study, studies
 
@@ -44,9 +44,7 @@ def test_study_show_and_study_again(tutelage: Command, in_process: Command, tmp_
     lines = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
     assert [line["arm"] for line in lines] == ["baseline", "much smoothed", "born_again", "born_again"]
     assert [line["ensemble"] for line in lines] == ["0", "0", "0", "1"]
-    measured = [found["top1"] for found in load_results(name, tmp_path / "runs").rows[1].test]
-    assert isinstance(measured[0], float)
-    assert isinstance(measured[1], float)
+    measured = [measures.top1 for measures in load_results(name, tmp_path / "runs").generations[1].test().values()]
     assert float(lines[1]["top1"]) == pytest.approx(sum(measured) / 2)
 
     again = in_process(*words)
@@ -147,21 +145,20 @@ def test_help_says_how_arms_are_written(in_process: Command) -> None:
 
 def test_a_killed_study_continues(tutelage: Command, environment: dict[str, str], tmp_path: Path) -> None:
     arms = ("--arm", "baseline", "--arm", "label_smoothing", "--arm", "born_again --generations 1")
-    words = ("study", *arms, "--epochs", "8", "--seeds", "0", "1", "--threads", "1")
-    runs = tmp_path / "runs"
-    with subprocess.Popen([*COMMAND, *words], env=environment, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while not list(runs.glob("models/*/manifest.json")) and time.monotonic() < deadline:
-            time.sleep(0.01)
+    words = ("study", *arms, "--epochs", "8", "--seeds", "0", "1", "--threads", "1", "--processes", "2")
+    runs, late = tmp_path / "runs", {"TUTELAGE_FAULT": "stop@45"}  # each seed waits for the test in its second model
+    with subprocess.Popen([*COMMAND, *words], env=environment | late, stderr=subprocess.DEVNULL) as process:
+        until(lambda: list(runs.glob("models/*/manifest.json")))
+        seeds = children(process.pid)
         process.kill()
-    time.sleep(0.5)  # the seeds' processes die with it
+    until(lambda: all(map(has_ended, seeds)))  # they die with it
     kept = {path: path.stat().st_mtime_ns for path in runs.glob("models/*/manifest.json")}
     assert 1 <= len(kept) < 6
     (name,) = studies(runs)
-    assert any(len(row.seeds) < 2 for row in load_results(name, runs).rows)
+    assert any(len(generation.seeds) < 2 for generation in load_results(name, runs).generations)
     done = tutelage(*words)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert len(list(runs.glob("models/*/manifest.json"))) == 6  # the chain's first generation is the baseline
-    assert [row.seeds for row in load_results(name, runs).rows] == [[0, 1]] * 4
+    assert [list(generation.seeds) for generation in load_results(name, runs).generations] == [[0, 1]] * 4
     assert " of 2" not in done.stdout

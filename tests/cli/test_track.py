@@ -20,7 +20,7 @@ QUICK = ("--epochs", "2", "--threads", "1", "--train-size", "40")
     ("names", "message"),
     [
         (("tensorbord",), "unknown tracker 'tensorbord': did you mean tensorboard?"),
-        (("none", "tensorboard"), "tracker none stands alone"),
+        (("none", "tensorboard"), "tracker none cannot be combined with tensorboard"),
         (("wandb",), "tracker wandb is not installed: pip install 'tutelage[wandb]'"),
     ],
 )
@@ -43,7 +43,7 @@ def test_a_mistake_is_one_line_before_any_training(
 
 def test_tensorboard_is_told_where_it_is_installed(tutelage: Command, tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    done = tutelage("run", "baseline", "--seeds", "0", "1", *QUICK)  # each seed in a process of its own
+    done = tutelage("run", "baseline", "--seeds", "0", "1", "--processes", "2", *QUICK)  # in two processes
     assert done.returncode == 0, done.stderr
     (study,) = (tmp_path / "runs" / "tensorboard").iterdir()
     assert f"curves: tensorboard --logdir {study}\n" in done.stderr

@@ -1,4 +1,4 @@
-"""The command. It names no method and no network; a recipe's options come from its signature."""
+"""The command. It names no method and no network: a recipe's options come from its signature."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tutelage.cli.signals import leave_when_asked
-
-DONE, FAILED, MISTAKE, STOPPED = 0, 1, 2, 75
+from tutelage.cli.exit_codes import DONE, FAILED, MISTAKE, STOPPED
+from tutelage.cli.signals import exit_on_signal
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command and leave with its exit code.
+    """Run the command and exit with its code.
 
-    0 done, 2 a mistake in the request, 75 stopped and resumable, 1 anything else. SIGTERM and Ctrl-C end any command
-    with 75: a training saves itself first, a second signal does not wait for that (143, 130). So does a signal in the
-    first moments, before Python has come to this line.
+    0 on success, 2 for a mistake in the request, 75 when stopped and resumable, 1 for anything else. SIGTERM and
+    Ctrl-C end any command with 75: training saves itself first, which a second signal does not wait for (143, 130). A
+    signal in the first moments, before Python reaches this line, ends it with these two as well.
     """
-    leave_when_asked(STOPPED, "tutelage: stopped; the same command continues from there\n")
+    exit_on_signal(STOPPED, "tutelage: stopped; the same command continues from there\n")
     code = command(list(sys.argv[1:] if argv is None else argv))
-    leave_when_asked(code)
+    exit_on_signal(code)
     sys.exit(code)
 
 
@@ -40,26 +39,27 @@ def command(argv: list[str]) -> int:
         sys.stdout.flush()
         return code
     except CycloptsError as error:
-        return _complain(str(error), MISTAKE)
+        return _print_error(str(error), MISTAKE)
     except (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         if os.environ.get("TUTELAGE_TRACEBACK"):
             raise
-        return _complain(str(error), MISTAKE)
+        return _print_error(str(error), MISTAKE)
     except BrokenPipeError:
-        _let_go()
+        _discard_output()
         return DONE
     except MemoryError as error:
-        return _complain(f"out of memory: {error}" if str(error) else "out of memory", FAILED)
+        return _print_error(f"out of memory: {error}" if str(error) else "out of memory", FAILED)
     except (OSError, RuntimeError, ArithmeticError) as error:
         if os.environ.get("TUTELAGE_TRACEBACK"):
             raise
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            return _complain(f"{str(error.filename)[:80]}... is too long for a path", MISTAKE)
-        nameless = isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None
-        return _complain("no space left where the output goes" if nameless else str(error), FAILED)
+            return _print_error(f"{str(error.filename)[:80]}... is too long for a path", MISTAKE)
+        of_output = isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None
+        return _print_error("no space left where the output goes" if of_output else str(error), FAILED)
 
 
-def _complain(text: str, code: int) -> int:
+def _print_error(text: str, code: int) -> int:
+    """Print an error as one line; returns the exit code."""
     from tutelage.errors import printable
 
     line = printable(" ".join(text.split())) or "unknown error"
@@ -68,10 +68,10 @@ def _complain(text: str, code: int) -> int:
     try:
         sys.stdout.flush()
     except OSError:
-        _let_go()
+        _discard_output()
     return code
 
 
-def _let_go() -> None:
-    """Leave what cannot be printed: Python would try again at its end, and say so."""
+def _discard_output() -> None:
+    """Drop output that cannot be printed: Python would try again as it exits, and report that."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

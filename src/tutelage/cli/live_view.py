@@ -1,4 +1,4 @@
-"""A running study in a terminal: a line an arm (a seed, where there is one arm), and how long it still takes."""
+"""A running study in a terminal: one line per arm (per seed, where there is one arm), and the time that remains."""
 
 from __future__ import annotations
 
@@ -7,187 +7,211 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from tutelage.cli.eta import Work
-from tutelage.study import Event, Study
+from tutelage.cli.eta import WorkEstimate
+from tutelage.lineage import Finished, Measuring, ModelEvent, TrainingProgress
+from tutelage.study import Event, Failed, SeedStopped, Study
 
-_COLOURS = {"failed": "bold red", "stopped": "yellow", "done": "green"}
+State = Literal["done", "failed", "stopped"]
+COLOURS: dict[State, str] = {"failed": "bold red", "stopped": "yellow", "done": "green"}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCount:
+    """How many images a seed had been trained on at a time."""
+
+    time: float
+    images: int
 
 
 @dataclass(slots=True)
-class _Seed:
-    """Where a seed stands: its state in each arm, and the generation it is training."""
+class SeedState:
+    """Where a seed is: the arms that ended with their state, and the last event of the arm that it trains."""
 
-    states: dict[str, str] = field(default_factory=dict)  # arm -> done, failed or stopped
-    at: Event | None = None
-    began: tuple[float, int] | None = None  # when this generation was first heard of, and at how many images
-    now: tuple[float, int] | None = None
-    shares: str = ""
+    ended: dict[str, State] = field(default_factory=dict)
+    current: ModelEvent | None = None
+    first: ImageCount | None = None
+    last: ImageCount | None = None
+    gradient: str = ""
 
     def rate(self) -> float:
-        """Images a second in this generation."""
-        if self.began is None or self.now is None or self.now[0] <= self.began[0]:
+        """Images per second in the current generation; 0 unless it is being trained."""
+        if not isinstance(self.current, TrainingProgress) or self.first is None or self.last is None:
             return 0.0
-        return (self.now[1] - self.began[1]) / (self.now[0] - self.began[0])
+        seconds = self.last.time - self.first.time
+        return (self.last.images - self.first.images) / seconds if seconds > 0 else 0.0
+
+    def in_arm(self, arm: str) -> ModelEvent | None:
+        """The last event of this arm, if it is the one that the seed trains."""
+        return self.current if self.current is not None and self.current.arm == arm else None
 
 
-class Board:
-    """A study's events so far, as rich shows them; told by one thread, drawn by another."""
+class LiveView:
+    """The state of a study, as rich shows it. One thread updates it, another renders it."""
 
     def __init__(self, study: Study, processes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.study, self.clock = study, clock
-        self.work = Work(study, processes)
-        self.seeds = {seed: _Seed() for seed in study.seeds}
-        self.began = clock()
+        self.arms = [lineage.name for lineage in study.lineages]
+        self.work = WorkEstimate(study, processes)
+        self.seeds = {seed: SeedState() for seed in study.seeds}
+        self.started_at = clock()
         self.lock = threading.Lock()
 
-    def tell(self, event: Event) -> None:
+    def update(self, event: Event) -> None:
         """Take in an event."""
         with self.lock:
-            self.work.tell(event, self.clock())
-            self._tell(event)
+            self.work.update(event, self.clock())
+            self._update(event, self.seeds[event.seed])
 
-    def _tell(self, event: Event) -> None:
-        seed = self.seeds[event.seed]
-        if event.phase == "failed":
-            for lineage in self.study.lineages:
-                if event.lineage in ("", lineage.name):
-                    seed.states.setdefault(lineage.name, "failed")
-            seed.at = None
-        elif event.phase == "stopped":
-            for lineage in self.study.lineages:
-                seed.states.setdefault(lineage.name, "stopped")
-            seed.at = None
-        elif event.phase in ("kept", "finished"):
-            last = event.place + 1 == event.generations
-            seed.at = None if last else event
-            if last:
-                seed.states[event.lineage] = "done"
-        elif event.phase in ("training", "measuring"):
-            if seed.at is None or (seed.at.lineage, seed.at.place) != (event.lineage, event.place):
-                seed.began, seed.shares = None, ""
-            if event.phase == "training":
-                seed.now = self.clock(), event.images
-                seed.began = seed.began or seed.now
-                seed.shares = event.text or seed.shares
-            seed.at = event
+    def _update(self, event: Event, seed: SeedState) -> None:
+        match event:
+            case Failed():
+                for arm in [event.arm] if event.arm else self.arms:
+                    seed.ended.setdefault(arm, "failed")
+                seed.current = None
+            case SeedStopped():
+                for arm in self.arms:
+                    seed.ended.setdefault(arm, "stopped")
+                seed.current = None
+            case Finished():
+                last = event.model.place + 1 == event.model.generations
+                seed.current = None if last else event
+                if last:
+                    seed.ended[event.arm] = "done"
+            case TrainingProgress() | Measuring():
+                if seed.current is None or seed.current.model != event.model:
+                    seed.first, seed.gradient = None, ""
+                if isinstance(event, TrainingProgress):
+                    seed.last = ImageCount(self.clock(), event.images)
+                    seed.first = seed.first or seed.last
+                    seed.gradient = _gradient(event) or seed.gradient
+                seed.current = event
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The bar, two lines in numbers, then the arms, as many as there is room for."""
+        """The bar, two lines of numbers, then as many arms as there is room for."""
         with self.lock:
             width, room = options.max_width, (options.height or console.size.height) - 4
-            done, of = self.work.models()
-            share, left = self.work.share(), self.work.left()
-            rate = sum(seed.rate() for seed in self.seeds.values() if seed.at and seed.at.phase == "training")
-            elapsed = f"elapsed {_clock(self.clock() - self.began)}"
+            finished, total = self.work.count()
+            share, remaining = self.work.share_done(), self.work.seconds_remaining()
+            rate = sum(seed.rate() for seed in self.seeds.values())
+            elapsed = f"elapsed {_clock(self.clock() - self.started_at)}"
             lines = [
                 f" {100 * share:.0f} %",  # behind the bar
-                f"{done} of {of} models{f', {rate:,.0f} images/s' if rate else ''}",
-                elapsed if left is None else f"{elapsed}, about {_clock(left)} left",
+                f"{finished} of {total} models{f', {rate:,.0f} images/s' if rate else ''}",
+                elapsed if remaining is None else f"{elapsed}, about {_clock(remaining)} left",
                 *self._rows(width, max(1, room)),
             ]
         yield ProgressBar(total=1.0, completed=share, width=max(1, min(60, width - 6)))
         for line in lines:
             text = Text(line, no_wrap=True, overflow="ellipsis")
-            for word, colour in _COLOURS.items():
-                text.highlight_regex(rf"\b{word}\b", colour)
+            for state, colour in COLOURS.items():
+                text.highlight_regex(rf"\b{state}\b", colour)
             yield text
 
     def _rows(self, width: int, room: int) -> list[str]:
-        if len(self.study.lineages) == 1:
-            names = [f"seed {seed}" for seed in self.study.seeds]
-            texts = [[self._alone(seed)] for seed in self.study.seeds]
-            going = [self.seeds[seed].at is not None for seed in self.study.seeds]
+        """One row per arm or seed; where there is no room for all, those that are being trained stay."""
+        if len(self.arms) == 1:
+            names = [f"seed {seed}" for seed in self.seeds]
+            texts = [[self._seed_text(seed)] for seed in self.seeds.values()]
+            active = [seed.current is not None for seed in self.seeds.values()]
         else:
-            names = [lineage.name for lineage in self.study.lineages]
-            texts = [self._together(name) for name in names]
-            going = [any(seed.at and seed.at.lineage == name for seed in self.seeds.values()) for name in names]
+            names = self.arms
+            texts = [self._arm_texts(arm) for arm in self.arms]
+            active = [any(seed.in_arm(arm) for seed in self.seeds.values()) for arm in self.arms]
         column = min(max(map(cell_len, names)), max(12, width // 3))
         rows = [
-            f"{_cut(name, column)}  {_fit(text, width - column - 2)}" for name, text in zip(names, texts, strict=True)
+            f"{_cut(name, column)}  {_longest_fit(text, width - column - 2)}"
+            for name, text in zip(names, texts, strict=True)
         ]
         if len(rows) <= room:
             return rows
-        ranked = sorted(range(len(rows)), key=lambda number: not going[number])[: room - 1]
+        ranked = sorted(range(len(rows)), key=lambda number: not active[number])[: room - 1]
         return [*(rows[number] for number in sorted(ranked)), f"and {len(rows) - len(ranked)} more"]
 
-    def _alone(self, number: int) -> str:
+    def _seed_text(self, seed: SeedState) -> str:
         """A seed of the only arm."""
-        seed, arm = self.seeds[number], self.study.lineages[0].name
-        if seed.at is None:
-            return seed.states.get(arm, "waiting")
-        between = seed.at.phase in ("kept", "finished")  # this generation and the next
-        parts = [f"{_number(seed.at)} of {seed.at.generations}"] if seed.at.generations > 1 else []
-        parts += [] if between else [f"{seed.at.generation}{_share(seed.at)}"]
-        if seed.shares and seed.at.phase == "training":
-            parts.append(f"gradient: {seed.shares}")
+        event = seed.current
+        if event is None:
+            return seed.ended.get(self.arms[0], "waiting")
+        parts = [f"{_number(event)} of {event.model.generations}"] if event.model.generations > 1 else []
+        if not isinstance(event, Finished):  # which leaves it between this generation and the next
+            parts.append(f"{event.model.generation}{_share(event)}")
+        if seed.gradient and isinstance(event, TrainingProgress):
+            parts.append(f"gradient: {seed.gradient}")
         return ", ".join(parts)
 
-    def _together(self, arm: str) -> list[str]:
-        """The seeds of an arm, in full, in short, and as numbers only."""
+    def _arm_texts(self, arm: str) -> list[str]:
+        """The seeds of an arm: in full, in short, and as numbers only."""
         full: dict[str, list[int]] = {}
         short: dict[str, list[int]] = {}
         counts: Counter[str] = Counter()
         for number, seed in self.seeds.items():
-            at = seed.at if seed.at and seed.at.lineage == arm else None
-            state = seed.states.get(arm, "waiting")
-            full.setdefault(_place(at) if at else state, []).append(number)
-            short.setdefault(_short_place(at) if at else state, []).append(number)
-            counts["training" if at else state] += 1
+            event, state = seed.in_arm(arm), seed.ended.get(arm, "waiting")
+            full.setdefault(_place(event) if event else state, []).append(number)
+            short.setdefault(_short_place(event) if event else state, []).append(number)
+            counts["training" if event else state] += 1
         if len(self.seeds) == 1:
             return [*full, *short]
-        one = "seeds " if len(next(iter(full.values()))) > 1 else "seed "
+        plural = "seeds " if len(next(iter(full.values()))) > 1 else "seed "
         return [
-            one + "; ".join(f"{ranges(seeds)} {text}" for text, seeds in full.items()),
+            plural + "; ".join(f"{ranges(seeds)} {text}" for text, seeds in full.items()),
             "; ".join(f"{ranges(seeds)} {text}" for text, seeds in short.items()),
             "; ".join(f"{count} {text}" for text, count in counts.items()),
         ]
 
 
-def _place(event: Event) -> str:
+def _gradient(event: TrainingProgress) -> str:
+    """Each term's share of the gradient norm in the newest epoch, where it is recorded."""
+    newest = event.epochs[-1] if event.epochs else {}
+    shares = {name.removeprefix("share/"): share for name, share in newest.items() if name.startswith("share/")}
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
+
+
+def _place(event: ModelEvent) -> str:
     """How far a seed is in its arm."""
-    where = f"generation {_number(event)} of {event.generations}" if event.generations > 1 else "training"
-    return f"{where}{_share(event)}"
+    count = event.model.generations
+    return f"{f'generation {_number(event)} of {count}' if count > 1 else 'training'}{_share(event)}"
 
 
-def _short_place(event: Event) -> str:
-    return f"at {_number(event)}/{event.generations}" if event.generations > 1 else "training"
+def _short_place(event: ModelEvent) -> str:
+    return f"at {_number(event)}/{event.model.generations}" if event.model.generations > 1 else "training"
 
 
-def _number(event: Event) -> int:
-    """The generation that is due, counted from 1."""
-    return event.place + (2 if event.phase in ("kept", "finished") else 1)
+def _number(event: ModelEvent) -> int:
+    """The generation that is being trained or is next, counted from 1."""
+    return event.model.place + (2 if isinstance(event, Finished) else 1)
 
 
-def _share(event: Event) -> str:
+def _share(event: ModelEvent) -> str:
     """How much of the generation is done."""
-    if event.phase == "training":
+    if isinstance(event, TrainingProgress):
         return f" ({100 * event.step / max(1, event.steps):.0f} %)"
-    return " (measuring)" if event.phase == "measuring" else ""
+    return " (measuring)" if isinstance(event, Measuring) else ""
 
 
-def ranges(seeds: Sequence[int]) -> str:
-    """Whole numbers in order, neighbours joined.
+def ranges(numbers: Sequence[int]) -> str:
+    """Whole numbers in order, with runs of consecutive ones joined.
 
     >>> ranges([0, 1, 2, 5, 7, 8])
     '0-2, 5, 7-8'
     """
     runs: list[list[int]] = []
-    for seed in seeds:
-        if runs and seed == runs[-1][-1] + 1:
-            runs[-1].append(seed)
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
         else:
-            runs.append([seed])
+            runs.append([number])
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
-def _fit(texts: Sequence[str], width: int) -> str:
-    """The fullest of several texts that fits, else the shortest."""
+def _longest_fit(texts: Sequence[str], width: int) -> str:
+    """The first of several texts, the longest first, that fits; else the last."""
     return next((text for text in texts if cell_len(text) <= width), texts[-1])
 
 

@@ -1,88 +1,113 @@
-"""From a recipe's signature to the options of a command."""
+"""The options that commands share, each with its help written once."""
 
 from __future__ import annotations
 
-import inspect
-import types
-from collections.abc import Callable
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Group, Parameter
-from docstring_parser import parse
+from cyclopts import Parameter
 
-from tutelage.recipes import arguments, call
+from tutelage.paths import runs_folder
 
-Command = Callable[[Any, Any], int]
+if TYPE_CHECKING:
+    from tutelage.lineage import TrainOptions
+    from tutelage.study import Execution
+
+SWITCH = Parameter(negative=())
+"""An option without a value, and without a form that negates it."""
+SEVERAL = Parameter(consume_multiple=True, negative=(), show_default=False)
+"""An option with several values behind it."""
+
+Run = Annotated[str, Parameter(help="A name from `tutelage list runs`.")]
+Runs = Annotated[Path | None, Parameter(help="The folder of models and runs; TUTELAGE_RUNS or ./runs by default.")]
+Markdown = Annotated[Path | None, Parameter(help="Write the tables to this file, as Markdown.")]
+Csv = Annotated[Path | None, Parameter(help="Write the numbers to this file, as CSV with all their digits.")]
+Test = Annotated[
+    Literal["t", "wilcoxon", "permutation"],
+    Parameter(help="The paired test behind p-values: t test, Wilcoxon's signed ranks, or all permutations of signs."),
+]
+Confidence = Annotated[float, Parameter(help="The confidence level of the intervals.")]
+TrustRun = Annotated[
+    bool,
+    SWITCH,
+    Parameter(help="Import the code of a network from outside tutelage where the models cannot be found without."),
+]
 
 
-def summary(function: Callable[..., Any]) -> str:
-    """The first line of a docstring.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """How and where models are trained; nothing here changes what they learn.
 
-    >>> summary(summary)
-    'The first line of a docstring.'
+    Args:
+        seeds: Train with each of these seeds; 0 by default. Several run in processes of their own.
+        device: cpu, cuda or auto.
+        precision: bf16, fp32 or auto; auto takes bf16 where the processor multiplies it natively.
+        threads: Threads per process; by default the processes that run at once share the cores.
+        processes: The number of seeds that run at once; by default one per core, or one on a GPU.
+        strict: Refuse to resume in a different environment or on different data. Without it, tutelage warns and
+            records the change.
+        watch_test: Measure the test set after every epoch too. Nothing is chosen by it, and the tables say so.
+        meter: Record each term's share of the gradient norm once per epoch.
+        teacher_store: Keep a teacher's logits on disk and read them again, bit for bit; auto does so where it pays.
+            Up to 1.6 GB per teacher for CIFAR-100, in the folder of runs.
+        track: Report the metrics of every epoch to tensorboard, mlflow, wandb, several of them, or none; by default
+            to tensorboard where it is installed.
     """
-    return parse(function.__doc__ or "").short_description or ""
 
+    seeds: tuple[int, ...] | None = None
+    runs: Runs = None
+    device: str = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    threads: int | None = None
+    processes: int | None = None
+    strict: bool = False
+    watch_test: bool = False
+    meter: bool = False
+    teacher_store: Literal["off", "on", "auto"] = "off"
+    track: tuple[str, ...] | None = None
 
-def recipe_app(verb: str, name: str, recipe: Callable[..., Any], also: type, body: Command) -> App:
-    """Build the command ``verb name``, whose options are the recipe's arguments and the fields of ``also``.
+    @property
+    def folder(self) -> Path:
+        """The folder of models and runs."""
+        return self.runs or runs_folder()
 
-    ``body`` gets the lineage and the ``also`` value.
-    """
-    takers = arguments(recipe)
-    options: dict[str, inspect.Parameter] = {}
-    for taker, owner in takers.items():
-        found = _parameters(owner, "Recipe options" if taker is None else "Common options")
-        options |= {option: parameter for option, parameter in found.items() if option not in takers}
-    extra = _parameters(also, f"{verb.capitalize()} options")
-    parameters = [*options.values(), *extra.values()]
+    def execution(self, seeds: int) -> Execution:
+        """Where so many seeds run."""
+        from tutelage.study import Execution
 
-    def run(**given: Any) -> int:
-        told = (
-            also(**{option: given.pop(option) for option in extra if option in given}) if also is not None else None
+        return Execution.plan(
+            seeds,
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+            processes=self.processes,
         )
-        return body(call(recipe, **given), told)
 
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect.signature
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    run.__doc__ = summary(recipe)
-    app = App(name=f"tutelage {verb} {name}", version_flags=[], help_on_error=False)
-    app.default(run)
-    return app
+    def train_options(self) -> TrainOptions:
+        """How models are trained."""
+        from tutelage.lineage import TrainOptions
 
-
-def _parameters(owner: Callable[..., Any], title: str) -> dict[str, inspect.Parameter]:
-    """The arguments of a function or dataclass as keyword options, with the help of their docstring."""
-    hints = get_type_hints(owner)
-    helps = {item.arg_name: " ".join((item.description or "").split()) for item in parse(owner.__doc__ or "").params}
-    found = {}
-    for parameter in inspect.signature(owner).parameters.values():
-        kind, several = _option_type(hints.get(parameter.name, str))
-        default = parameter.default
-        if several and default not in (None, parameter.empty) and not isinstance(default, tuple):
-            default = (default,)
-        marked = Parameter(
-            help=helps.get(parameter.name, "").replace("`", ""),
-            group=Group(title, sort_key=0 if title.startswith("Recipe") else 1 if title.startswith("Common") else 2),
-            consume_multiple=several,
-            negative=(),
-            show_default=False if default is None else _shown,
+        return TrainOptions(
+            watch_test=self.watch_test, meter=self.meter, teacher_store=self.teacher_store, strict=self.strict
         )
-        found[parameter.name] = parameter.replace(
-            kind=inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, marked], default=default
-        )
-    return found
 
 
-def _option_type(hint: Any) -> tuple[Any, bool]:
-    """The type an option is read as: ``float | tuple[float, ...]`` is read as one or several numbers."""
-    choices = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for choice in choices:
-        if get_origin(choice) is tuple:
-            return choice, True
-    return hint, False
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonOptions:
+    """How the arms of a study are compared, and where the comparison is written."""
+
+    test: Test = "t"
+    confidence: Confidence = 0.95
+    markdown: Markdown = None
+    csv: Csv = None
+
+    def __post_init__(self) -> None:
+        from tutelage.cli.console import check_files
+
+        if not 0.0 < self.confidence < 1.0:
+            raise ValueError(f"confidence is in (0, 1), not {self.confidence:g}")
+        check_files(self.markdown, self.csv)
 
 
-def _shown(default: Any) -> str:
-    """A default as it would be typed."""
-    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+DEFAULT_COMPARISON = ComparisonOptions()

@@ -1,79 +1,74 @@
-"""What a running study looks like: a live view in a terminal, a line a generation elsewhere."""
+"""Show a running study: a live view in a terminal, one line per generation elsewhere."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator
 
-from tutelage.cli.console import lines
-from tutelage.cli.signals import Flag
-from tutelage.study import Event, Execution, Study
+from tutelage.cli.console import log, printable_lines
+from tutelage.lineage import Finished
+from tutelage.study import Event, Execution, Failed, SeedStopped, Study, Warned
 
 
-def say(text: str) -> None:
-    """Print a line to standard error; a training does not end because nobody can read how it goes."""
-    with contextlib.suppress(OSError):
-        print(lines(text), file=sys.stderr, flush=True)
+def follow(events: Iterator[Event], study: Study, execution: Execution) -> int:
+    """Show a study's events; returns the number of failures.
 
-
-def heard(events: Iterator[Event], stop: Flag) -> Iterator[Event]:
-    """The events; before the first one there is nothing to save, from then on a signal waits for that."""
-    for event in events:
-        if not stop.listening:
-            stop.listen()
-        yield event
-
-
-def follow(events: Iterator[Event], study: Study, machine: Execution) -> int:
-    """Show a study's events; returns the number of seeds that failed."""
-    first = next(events, None)  # whatever is wrong with the request is raised here, before a word is said
-    say(f"{study.name}: {machine.describe(len(study.seeds))}")
-    events = itertools.chain([] if first is None else [first], events)
+    Nothing is printed before the first event: whatever is wrong with the request is raised by then.
+    """
+    first = next(events, None)
+    log(f"{study.name}: {execution.describe(len(study.seeds))}")
+    all_events = itertools.chain([] if first is None else [first], events)
     # A terminal that cannot move its cursor gets lines too.
     live = sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
-    return _live(events, study, machine) if live else _lines(events, study)
+    return _show_live(all_events, study, execution) if live else _show_lines(all_events, study)
 
 
-def _said(event: Event, study: Study) -> str | None:
-    """The line an event is worth, None for mere progress."""
-    where = f"seed {event.seed}"
-    if len(study.lineages) > 1 and event.lineage:
-        where += f", {event.lineage}"
-    if event.phase in ("warning", "failed", "stopped"):
-        return f"{where} {event.phase}: {event.text}"
-    if event.phase in ("kept", "finished"):
-        how = "found trained" if event.phase == "kept" else f"trained in {event.seconds:.1f} s"
-        assert event.top1 is not None
-        lost = ", at chance" if event.at_chance else ""
-        return f"{where}, {event.generation}: {how}, test top-1 {100 * event.top1:.2f}{lost}"
-    return None
-
-
-def _lines(events: Iterable[Event], study: Study) -> int:
-    failed = 0
+def _show_lines(events: Iterable[Event], study: Study) -> int:
+    failures = 0
     for event in events:
-        failed += event.phase == "failed"
-        if said := _said(event, study):
-            say(said)
-    return failed
+        failures += isinstance(event, Failed)
+        if line := _line(event, study):
+            log(line)
+    return failures
 
 
-def _live(events: Iterable[Event], study: Study, machine: Execution) -> int:
+def _show_live(events: Iterable[Event], study: Study, execution: Execution) -> int:
     from rich.console import Console
     from rich.live import Live
 
-    from tutelage.cli.live_view import Board
+    from tutelage.cli.live_view import LiveView
 
-    failed = 0
+    failures = 0
     console = Console(stderr=True, highlight=False)
-    board = Board(study, machine.processes)
-    with Live(board, console=console, transient=True):
+    view = LiveView(study, execution.processes)
+    with Live(view, console=console, transient=True):
         for event in events:
-            failed += event.phase == "failed"
-            board.tell(event)
-            if said := _said(event, study):
-                console.print(lines(said), markup=False)
-    return failed
+            failures += isinstance(event, Failed)
+            view.update(event)
+            if line := _line(event, study):
+                console.print(printable_lines(line), markup=False)
+    return failures
+
+
+def _line(event: Event, study: Study) -> str | None:
+    """The line that an event is worth; None for mere progress."""
+    match event:
+        case Warned():
+            return f"{_where(event.seed, event.arm, study)} warning: {event.message}"
+        case Failed():
+            return f"{_where(event.seed, event.arm, study)} failed: {event.message}"
+        case SeedStopped():
+            return f"{_where(event.seed, '', study)} stopped: {event.message}"
+        case Finished():
+            how = "already trained" if event.seconds is None else f"trained in {event.seconds:.1f} s"
+            top1 = 100 * event.measures["test/top1"]
+            chance = ", at chance" if event.at_chance else ""
+            where = _where(event.seed, event.arm, study)
+            return f"{where}, {event.model.generation}: {how}, test top-1 {top1:.2f}{chance}"
+    return None
+
+
+def _where(seed: int, arm: str, study: Study) -> str:
+    return f"seed {seed}, {arm}" if arm and len(study.lineages) > 1 else f"seed {seed}"

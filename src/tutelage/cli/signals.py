@@ -1,68 +1,88 @@
-"""SIGTERM and Ctrl-C: at once where nothing would be lost, else once the moment is saved; a second one at once."""
+"""What SIGTERM and Ctrl-C do: exit at once, or, while models are trained, once their state is saved."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
 
-ASKING = signal.SIGTERM, signal.SIGINT
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+Result = TypeVar("Result")
+STOP_SIGNALS = signal.SIGTERM, signal.SIGINT
 
 
-def leave_when_asked(code: int, says: str = "") -> None:
-    """From here on either signal ends the process at once with this exit code.
+def exit_on_signal(code: int, message: str = "") -> None:
+    """From here on, end the process at once with this exit code when a stop signal arrives.
 
-    For all times but those when there is something to save: whatever else is written is written whole or not at all.
-    Not by an exception, which may come in the middle of an import or of a destructor and be lost there.
+    This is right whenever there is nothing to save: files are written whole or not at all. The process does not end
+    by an exception, because one that is raised during an import or in a destructor may be lost.
     """
 
     def leave(*_: object) -> None:
-        processes, storage = (sys.modules.get(name) for name in ("multiprocessing.process", "tutelage.storage"))
-        for process in getattr(processes, "active_children", list)():  # of seeds, which have not begun either
-            process.terminate()
-        getattr(storage, "abandon", list)()
+        for child in _function("multiprocessing.process", "active_children", _no_children)():
+            child.terminate()  # the process of a seed, which has nothing to save yet either
+        _function("tutelage.storage", "remove_temporary_files", _nothing)()
         with suppress(OSError):
-            os.write(2, says.encode())
+            os.write(2, message.encode())
         os._exit(code)
 
-    for number in ASKING:
+    for number in STOP_SIGNALS:
         signal.signal(number, leave)
 
 
-class Flag:
-    """Whether a signal came since :meth:`listen`; it may be called as ``should_stop``."""
+def _function(module: str, name: str, default: Callable[[], Result]) -> Callable[[], Result]:
+    """A function of a module, or the default where the module is not imported yet, or only in part."""
+    function: Callable[[], Result] = getattr(sys.modules.get(module), name, default)
+    return function
+
+
+def _no_children() -> list[BaseProcess]:
+    return []
+
+
+def _nothing() -> None:
+    pass
+
+
+class StopFlag:
+    """Whether a stop signal has arrived since :meth:`listen`; can be called as ``should_stop``.
+
+    A second signal ends the process at once, as it does by default.
+    """
 
     def __init__(self) -> None:
-        self.count, self.listening = 0, False
+        self.count = 0
 
     def __call__(self) -> bool:
-        """Whether a signal came."""
+        """Whether a signal has arrived."""
         return self.count > 0
 
     def listen(self) -> None:
         """Take the signals from here on."""
-        self.listening = True
-        for number in ASKING:
-            signal.signal(number, self._ask)
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._stop)
 
-    def _ask(self, number: int, _: object) -> None:
+    def _stop(self, number: int, _: object) -> None:
         self.count += 1
         if self.count > 1:
             if sys.stderr.isatty():
-                sys.stderr.write("\x1b[?25h")  # the cursor, which the live view hides
+                sys.stderr.write("\x1b[?25h")  # show the cursor, which the live view hides
                 sys.stderr.flush()
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
 
 @contextmanager
-def signals_restored() -> Iterator[Flag]:
-    """A flag to listen with; behind the body the signals do again what they did before."""
-    before = {number: signal.getsignal(number) for number in ASKING}
+def signals_restored() -> Iterator[StopFlag]:
+    """Yield a stop flag; restore the previous signal handlers on exit."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
-        yield Flag()
+        yield StopFlag()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
