@@ -1,4 +1,4 @@
-"""A small CIFAR-100: six classes in three superclasses, kept where ``tutelage data import`` would keep it."""
+"""A small CIFAR-100: six classes in three superclasses, stored where ``tutelage data import`` would store it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tutelage import storage
 from tutelage.data import layouts
 
 CLASSES = ("oak", "pine", "lion", "ti\x1b[2Jger\n", "bus", "=tram|")  # some would clear a screen, end a row or a cell
-SHOWN = ("oak", "pine", "lion", "ti\\x1b[2Jger\\n", "bus", "=tram|")
+ESCAPED = ("oak", "pine", "lion", "ti\\x1b[2Jger\\n", "bus", "=tram|")
 COARSE = ("trees", "cats", "vehicles")
 SUPERCLASSES = (0, 0, 1, 1, 2, 2)
 TRAIN, TEST = 42, 30
 
 
 def make_coarse_set(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Noise that is brighter in a class's own rows; classes of a superclass have half of their rows in common."""
+    """Noise that is brighter in rows that depend on the class; classes of one superclass share some of these rows."""
     layout = layouts.LAYOUTS["cifar100"]
-    facts = replace(layout.facts, class_names=CLASSES, coarse_names=COARSE, train_size=TRAIN, test_size=TEST)
-    monkeypatch.setitem(layouts.LAYOUTS, "cifar100", replace(layout, facts=facts))
+    info = replace(layout.info, class_names=CLASSES, coarse_names=COARSE, train_size=TRAIN, test_size=TEST)
+    monkeypatch.setitem(layouts.LAYOUTS, "cifar100", replace(layout, info=info))
     generator = torch.Generator().manual_seed(3)
     tensors = {}
     for part, size in (("train", TRAIN), ("test", TEST)):

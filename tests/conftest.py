@@ -1,8 +1,9 @@
-"""What all tests share: one thread, and a dataset small enough to train on in a blink."""
+"""Shared by all tests: one thread, time limits, and a dataset small enough to train on within a second."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,23 +11,45 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tutelage import storage
 from tutelage.data import Dataset, DatasetInfo, Splits
 from tutelage.data.cifar import import_archive
+from tutelage.training import fit
 
-# Commands that tests start share the cores with other tests: two that each take all of them are five times slower.
+# Commands started by tests share the cores with other tests: two that each use all cores are five times slower.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# The same examples on every machine, and none judged by the clock of a busy one.
-settings.register_profile("tutelage", deadline=None, derandomize=True, database=None)
+# The same examples on every machine, and no time limits, which a busy one would exceed.
+settings.register_profile(
+    "tutelage", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("tutelage")
+
+USUAL = 180.0
+"""Seconds that a test may take, as in pyproject.toml; TUTELAGE_TEST_TIMEOUT says another number."""
+PATIENCE = float(os.environ.get("TUTELAGE_TEST_TIMEOUT") or USUAL) / USUAL
+
+
+def limit(seconds: float) -> float:
+    """Seconds after which a test gives up, for what would otherwise hang.
+
+    Never what a test is about: a promise in seconds is held to the processor's time. ``TUTELAGE_TEST_TIMEOUT``
+    stretches all of these alike, for a machine that is slow or has much else to do.
+    """
+    return seconds * PATIENCE
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def whole_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training gives its records at the ends of epochs alone, however long one takes here."""
+    monkeypatch.setitem(fit.__kwdefaults__, "pulse", math.inf)
 
 
 Tried = Callable[[int, str], None]
@@ -35,14 +58,14 @@ Many = Callable[[int, int], int]
 
 @pytest.fixture
 def many() -> Many:
-    """How often to try something: the first number in ``make test``, the second in ``make torture``."""
+    """The number of repetitions: the first argument in ``make test``, the second in ``make torture``."""
     return lambda quick, long: long if os.environ.get("TUTELAGE_TORTURE") else quick
 
 
 @pytest.fixture
 def tried(request: pytest.FixtureRequest) -> Tried:
-    """Note, after the asserts, how often something was tried and what came of it, for docs/evidence/faults.md."""
-    return lambda count, what: request.node.user_properties.append(("tried", [count, what]))
+    """Record, after the asserts, how often something was tried and the outcome, for docs/evidence/faults.md."""
+    return lambda count, outcome: request.node.user_properties.append(("tried", [count, outcome]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,6 +73,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         rows = sorted({row for mark in item.iter_markers("fault") for row in mark.args})
         if rows:
             item.user_properties.append(("faults", rows))
+        if PATIENCE != 1.0:
+            mark = item.get_closest_marker("timeout")
+            item.add_marker(pytest.mark.timeout(limit(mark.args[0] if mark else USUAL)), append=False)
 
 
 _fault_tests: list[dict[str, Any]] = []
@@ -58,10 +84,10 @@ _fault_tests: list[dict[str, Any]] = []
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     properties = dict(report.user_properties)
     if "faults" in properties and (report.when == "call" or report.outcome != "passed"):
-        tried = [value for name, value in report.user_properties if name == "tried"]
+        counts = [value for name, value in report.user_properties if name == "tried"]
         test, reason = report.nodeid, report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
         _fault_tests.append(
-            {"test": test, "rows": properties["faults"], "outcome": report.outcome, "tried": tried, "reason": reason}
+            {"test": test, "rows": properties["faults"], "outcome": report.outcome, "tried": counts, "reason": reason}
         )
 
 
@@ -76,19 +102,19 @@ ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "cifar-100-python.tar.
 
 @pytest.fixture(scope="session")
 def cifar(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A folder for TUTELAGE_DATA that holds the real CIFAR-100, imported once for all processes that run tests."""
+    """A folder for TUTELAGE_DATA that holds the real CIFAR-100, imported once for all test processes."""
     if not ARCHIVE.exists():
         pytest.skip(f"{ARCHIVE.name} is not beside the checkout")
     base = tmp_path_factory.getbasetemp()
     root = (base if worker_id == "master" else base.parent) / "datasets"
-    with storage.lock(root, wait=120):
+    with storage.lock(root, wait=limit(120)):
         if not storage.is_finished(root / "cifar100"):
             import_archive("cifar100", ARCHIVE, root)
     return root
 
 
 def make_splits(num_classes: int = 4, size: int = 26, test_size: int = 12) -> Splits:
-    """Noise with a bright band at a class's own height (up to four): learnable, also mirrored."""
+    """Noise with a bright band whose height depends on the class (up to four): learnable, also when mirrored."""
     generator = torch.Generator().manual_seed(5)
 
     def part(count: int) -> Dataset:
@@ -98,7 +124,7 @@ def make_splits(num_classes: int = 4, size: int = 26, test_size: int = 12) -> Sp
             images[row, 0, 2 * label : 2 * label + 2] = 255
         return Dataset(images=images, labels=labels, ids=torch.arange(count))
 
-    facts = DatasetInfo(
+    info = DatasetInfo(
         class_names=tuple(f"class {k}" for k in range(num_classes)),
         channels=1,
         height=8,
@@ -108,7 +134,7 @@ def make_splits(num_classes: int = 4, size: int = 26, test_size: int = 12) -> Sp
         padding=1,
         flip=True,
     )
-    return Splits(facts=facts, train=part(size), test=part(test_size), fingerprint="made for tests")
+    return Splits(info=info, train=part(size), test=part(test_size), fingerprint="made for tests")
 
 
 @pytest.fixture

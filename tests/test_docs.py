@@ -23,7 +23,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
     ],
 )
 def test_blocks_print_what_they_say(page: Path, code: str, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(code, page.name, "exec"), {"__name__": "page"})
+    exec(compile(code, page.name, "exec", dont_inherit=True), {"__name__": "page"})
     told = [line.removeprefix("# ") for line in code.splitlines() if line.startswith("# ")]
     assert told
     assert capsys.readouterr().out.splitlines() == told

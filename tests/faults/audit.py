@@ -1,8 +1,8 @@
-"""Known vulnerabilities of the packages in constraints.txt, as pip-audit tells them.
+"""List the known vulnerabilities of the packages in constraints.txt, as reported by pip-audit.
 
-Leaves with 1 where there are any, and with 0 where there are none or nobody can be asked, which it says: without a
-network pip-audit fails, and behind a mirror that does not know them it calls packages free of faults that it passed
-over.
+Exits with 1 if there are any, and with 0 if there are none or pip-audit got no answer, which the output states:
+without a network pip-audit fails, and behind a mirror without vulnerability data it skips packages and reports no
+vulnerabilities.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ OPTIONS = (
 )
 
 
-def said(found: dict[str, Any]) -> tuple[str, int]:
-    """What an answer of pip-audit comes to, and with which exit code."""
-    packages = found["dependencies"]
-    asked = [package for package in packages if "skip_reason" not in package]
+def summarize(report: dict[str, Any]) -> tuple[str, int]:
+    """The text to print for a report of pip-audit, and the exit code."""
+    packages = report["dependencies"]
+    known = [package for package in packages if "skip_reason" not in package]
     faults = [
         f"{package['name']} {package['version']}: {fault['id']} ({', '.join(fault.get('aliases', []))}), "
         f"repaired in {', '.join(fault.get('fix_versions', [])) or 'no version yet'}"
-        for package in asked
+        for package in known
         for fault in package.get("vulns", [])
     ]
-    if not asked:
+    if not known:
         return f"could not ask: no answer on any of the {len(packages)} packages", 0
-    head = f"{len(faults)} known vulnerabilities in {len(asked)} of {len(packages)} packages; no answer on the others"
-    head = head if len(asked) < len(packages) else f"{len(faults)} known vulnerabilities in {len(asked)} packages"
+    head = f"{len(faults)} known vulnerabilities in {len(known)} of {len(packages)} packages; no answer on the others"
+    head = head if len(known) < len(packages) else f"{len(faults)} known vulnerabilities in {len(known)} packages"
     return "\n".join([head, *faults]), int(bool(faults))
 
 
 def main(command: str) -> int:
-    """Ask, and print the answer."""
+    """Run pip-audit and print a summary."""
     try:
-        done = subprocess.run([command, *OPTIONS], capture_output=True, text=True, check=False)
-        text, code = said(json.loads(done.stdout))
+        completed = subprocess.run([command, *OPTIONS], capture_output=True, text=True, check=False)
+        text, code = summarize(json.loads(completed.stdout))
     except OSError as error:
         text, code = f"could not ask: pip-audit cannot be installed ({error})", 0
     except ValueError:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        reason = (completed.stderr.strip().splitlines() or ["no reason given"])[-1]
         text, code = f"could not ask: {reason[:300]}", 0
     print(text)
     return code

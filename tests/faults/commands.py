@@ -1,16 +1,19 @@
-"""Commands in the hands of a test: started, watched, signalled, and what they leave on disk."""
+"""Helpers for tests of commands: start, watch and signal them, and read what they leave on disk."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import resource
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import limit
 from tests.faults.warm import Warm
 from tutelage import storage
 
@@ -20,38 +23,38 @@ LINE = (
     *("run", "tolerant", "--generations", "1", "--epochs", "12", "--train-size", "60", "--test-size", "60"),
     *("--threads", "1", "--track", "none"),
 )
-"""Two generations that are trained in a blink."""
+"""Two generations that train within a second."""
+EXACT = ("--model", "tests.exact:Exact")
+"""For those whose teacher's logits are stored, and must not depend on the batch that they were computed in."""
+STORED = (*LINE, *EXACT, "--teacher-store", "on")
 LONGER = tuple({"12": "40", "60": "100"}.get(word, word) for word in LINE)
 EACH = {"TUTELAGE_CHECKPOINT_SECONDS": "0"}
 """A checkpoint after each epoch."""
 RESULTS = ("weights.safetensors", "metrics.jsonl", "predictions.safetensors", "evaluation.json")
-
-
-def bound() -> float:
-    """Seconds from a signal to the end; more where a machine has more to do than it has cores."""
-    return 5.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+BOUND = 5.0
+"""Seconds of the processor's time that a command may still take when it is asked to stop."""
 
 
 def hashes(runs: Path) -> Hashes:
-    """SHA-256 of all that a run computed, by model; the files are what these say."""
-    found = {}
+    """SHA-256 of everything a run computed, by model, checked against the files."""
+    digests = {}
     for manifest in (runs / "models").glob("*/manifest.json"):
         files = storage.verify(manifest.parent)["files"]
-        found[manifest.parent.name] = {name: files[name]["sha256"] for name in RESULTS}
-    return found
+        digests[manifest.parent.name] = {name: files[name]["sha256"] for name in RESULTS}
+    return digests
 
 
 def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + seconds
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + limit(seconds)
     while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, "the condition was never met"
         time.sleep(0.002)
 
 
 def says(warm: Warm, pid: int, text: str) -> bool:
-    """Whether a process has said something so far."""
-    return (warm.folder / f"{pid}.txt").exists() and text in warm.said(pid)
+    """Whether a process has printed a text so far."""
+    return (warm.folder / f"{pid}.txt").exists() and text in warm.output(pid)
 
 
 def is_frozen(pid: int) -> bool:
@@ -59,31 +62,65 @@ def is_frozen(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended, also if its parent has not collected it yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def listens(pid: int) -> bool:
-    """Whether a process has a handler of its own for SIGTERM."""
-    caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
-    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+    """Whether a process has installed a handler for SIGTERM."""
+    mask = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    return bool(int(mask.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def spent(pid: int) -> float:
+    """CPU seconds of a process and its children so far; 0 once it is gone."""
+    try:
+        fields, living = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split(), children(pid)
+    except OSError:
+        return 0.0
+    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # including children it has waited for
+    return own + sum(map(spent, living))
+
+
+def spent_by_ended() -> float:
+    """CPU seconds of all child processes that have been waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def ended(process: subprocess.Popen[str], send: Callable[[], object]) -> tuple[str, float]:
+    """Send a process a signal and wait for it; returns its output, and the CPU time from the signal to its end."""
+    before, already = spent_by_ended(), spent(process.pid)
+    send()
+    output = process.communicate(timeout=limit(120))[1]
+    return output, max(0.0, spent_by_ended() - before - already)
+
+
 def finish(warm: Warm, words: tuple[str, ...], runs: Path, **environment: str) -> str:
-    """Run a command to its good end; returns what it said."""
+    """Run a command to its successful end; returns its output."""
     pid = warm.start(words, runs, **environment)
-    assert warm.wait(pid) == 0, warm.said(pid)
-    return warm.said(pid)
+    assert warm.wait(pid) == 0, warm.output(pid)
+    return warm.output(pid)
 
 
 def end(warm: Warm, pid: int, *numbers: int) -> tuple[int, float]:
-    """Send signals to a process, wake it if it is frozen, and wait; its exit code and the seconds that took."""
-    asked = time.monotonic()
+    """Send signals to a process and wake it if it is frozen; returns its exit code, and the CPU time to its end."""
+    already, deadline = spent(pid), time.monotonic() + limit(60)
     for number in numbers:
         os.kill(pid, number)
-    os.kill(pid, signal.SIGCONT)
-    code = warm.wait(pid)
-    return code, time.monotonic() - asked
+    while (code := warm.ended(pid)) is None:
+        os.kill(pid, signal.SIGCONT)  # it may freeze only now
+        assert time.monotonic() < deadline, "it does not end"
+        time.sleep(0.002)
+    return code, max(0.0, warm.spent(pid) - already)
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -92,35 +129,35 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 def assert_checkpoints_are_whole(runs: Path) -> int:
-    """Each one that is there verifies, and nothing lies there that is none; returns how many there are."""
-    found = [path for model in (runs / "models").glob("*") for path in model.glob("checkpoints/*")]
-    for path in found:
+    """Assert that every folder of checkpoints holds only valid ones; returns their number."""
+    checkpoints = [path for model in (runs / "models").glob("*") for path in model.glob("checkpoints/*")]
+    for path in checkpoints:
         storage.verify(path)
-    return len(found)
+    return len(checkpoints)
 
 
-def durations(said: str) -> list[float]:
-    """The seconds that trainings took, as the command told."""
-    return [float(seconds) for seconds in re.findall(r"trained in (\S+) s", said)]
+def durations(output: str) -> list[float]:
+    """The seconds of each training run, from the output of a command."""
+    return [float(seconds) for seconds in re.findall(r"trained in (\S+) s", output)]
 
 
 def notes(runs: Path) -> list[dict[str, Any]]:
-    """What the manifests of finished models note."""
+    """The notes in the manifests of finished models."""
     return [storage.read_manifest(path.parent)["note"] for path in (runs / "models").glob("*/manifest.json")]
 
 
-def made_of(model: Path) -> dict[str, Any]:
-    """What a finished model says that it was made of."""
-    found: dict[str, Any] = json.loads((model / "config.json").read_bytes())
-    return found
+def config_of(model: Path) -> dict[str, Any]:
+    """The configuration of a finished model."""
+    config: dict[str, Any] = json.loads((model / "config.json").read_bytes())
+    return config
 
 
 def place(model: Path) -> int:
-    """Where a finished model stands in its lineage."""
-    return int(made_of(model)["place"])
+    """The place of a finished model in its lineage."""
+    return int(config_of(model)["place"])
 
 
 def stamps(model: Path) -> dict[str, tuple[int, int]]:
-    """What tells whether any file of a model was touched."""
-    found = [path for path in model.iterdir() if path.name != ".lock"]
-    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+    """Inode and modification time of each file of a model, to detect any change."""
+    paths = [path for path in model.iterdir() if path.name != ".lock"]
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}

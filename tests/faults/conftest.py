@@ -1,4 +1,4 @@
-"""One server that forks commands, and what a command gives that nothing disturbs, for all tests of faults."""
+"""For all tests of faults: one server that forks commands, and the results of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 
 @pytest.fixture(scope="session")
 def finished(warm: Warm) -> Path:
-    """The folder of runs of the command LINE, which nothing disturbed; to be copied, not to be changed."""
+    """The runs folder of an undisturbed run of the command LINE; copy it, do not change it."""
     runs = warm.folder / "finished"
     pid = warm.start(LINE, runs)
-    assert warm.wait(pid) == 0, warm.said(pid)
+    assert warm.wait(pid) == 0, warm.output(pid)
     return runs
 
 
 @pytest.fixture(scope="session")
 def undisturbed(finished: Path) -> Hashes:
-    found = hashes(finished)
-    assert len(found) == 2
-    return found
+    digests = hashes(finished)
+    assert len(digests) == 2
+    return digests

@@ -1,9 +1,9 @@
-"""A disk that can lose power: it stands behind ``os``, and knows what a crash at this moment may leave of a folder.
+"""A simulated disk that can lose power: it wraps functions of ``os`` and models what a crash may leave of a folder.
 
-Only what was synced is sure: the bytes of a file after ``fsync`` of the file, a name in a folder (made, renamed or
-removed) after ``fsync`` of that folder. Of the rest a crash leaves anything: each change of a name on its own happens
-or not, in whatever order; what was written to a file since is missing, zeros, cut in half or whole. Less is promised
-here than any journaling file system keeps; a disk that says it has synced and has not is not here.
+Only synced changes are durable: the bytes of a file after ``fsync`` of the file, a name in a folder (created,
+renamed or removed) after ``fsync`` of that folder. Any other change may be lost in a crash: changes of names
+independently and in any order; later writes to a file leave it without them, with zeros, cut in half or complete.
+Every journaling file system guarantees more than this. A disk that reports a sync it has not done is not modelled.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 import pytest
 
 LINUX = Path("/proc/self/fd").exists()
-"""Where the names of open files can be looked up."""
+"""Whether the names of open files can be looked up."""
 
 Image = dict[str, bytes | None]
-"""A folder as it may lie on disk: path -> content, None for a folder."""
+"""The content of a disk: path -> content of the file, None for a folder."""
 
 
 class Killed(BaseException):
-    """Raised in the place of the operation at which a process is to die, and of each one after it."""
+    """Raised instead of the operation at which a process is to die, and of every later one."""
 
 
 @dataclass(eq=False)
@@ -61,7 +61,7 @@ def apply(entries: dict[str, Node], names: dict[str, Node | None]) -> None:
 
 
 class Disk:
-    """What lies below ``root``: the real folder, and beside it what of it is on disk.
+    """The folder ``root`` as processes see it, and a model of which parts of it are durable.
 
     ``before`` is called before each operation; the process "dies" at operation ``dies_at``: this one and all later
     ones raise :class:`Killed` until :meth:`restart`.
@@ -74,7 +74,7 @@ class Disk:
             patch.setattr(os, name, self._watched(name, getattr(os, name)))
 
     def restart(self, dies_at: int = 0) -> None:
-        """Begin a process that dies at operation ``dies_at``, or does not; what was not synced is still not."""
+        """Start a process that dies at operation ``dies_at`` (0: it does not); unsynced changes stay unsynced."""
         self.count, self.dies_at, self.dead = 0, dies_at, False
 
     def _watched(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,37 +88,37 @@ class Disk:
             if self.dead:
                 raise Killed
             self.before()
-            done = None if name == "fsync" else real(*words, **options)  # the model is the disk
+            result = None if name == "fsync" else real(*words, **options)  # the model is the disk
             if name == "fsync":
                 self._sync(path)
             elif name == "mkdir":
                 self._folder(path.parent).change({path.name: Folder()})
             elif name in ("replace", "rename"):
-                other = Path(words[1])
-                assert other.parent == path.parent, "between folders a rename is two changes; none is needed so far"
+                target = Path(words[1])
+                assert target.parent == path.parent, "renames between folders are not modelled"
                 folder = self._folder(path.parent)
-                folder.change({path.name: None, other.name: folder.entries[path.name]})
+                folder.change({path.name: None, target.name: folder.entries[path.name]})
             else:
                 self._folder(path.parent).change({path.name: None})
-            return done
+            return result
 
         return call
 
-    def _path(self, what: Any, dir_fd: int | None) -> Path | None:
-        """What an operation is about, None where that is not below the root."""
-        if isinstance(what, int):
-            path = Path(f"/proc/self/fd/{what}").readlink()
+    def _path(self, target: Any, dir_fd: int | None) -> Path | None:
+        """The path that an operation acts on, None if it is not below the root."""
+        if isinstance(target, int):
+            path = Path(f"/proc/self/fd/{target}").readlink()
         else:
-            path = Path(f"/proc/self/fd/{dir_fd}").readlink() / what if dir_fd is not None else Path(what)
+            path = Path(f"/proc/self/fd/{dir_fd}").readlink() / target if dir_fd is not None else Path(target)
         return path if path.is_relative_to(self.root) else None
 
     def _folder(self, path: Path) -> Folder:
-        found: Node = self.top
+        node: Node = self.top
         for name in path.relative_to(self.root).parts:
-            assert isinstance(found, Folder)
-            found = found.entries[name]
-        assert isinstance(found, Folder)
-        return found
+            assert isinstance(node, Folder)
+            node = node.entries[name]
+        assert isinstance(node, Folder)
+        return node
 
     def _sync(self, path: Path) -> None:
         if path.is_dir():
@@ -129,14 +129,14 @@ class Disk:
             node.synced = node.data
 
     def look(self) -> None:
-        """Take in what was written since the last operation; a lock's file says nothing and is passed over."""
+        """Record what was written since the last operation; lock files are ignored."""
         self._look(self.root, self.top)
 
     def _look(self, path: Path, folder: Folder) -> None:
         for entry in os.scandir(path):
             node = folder.entries.get(entry.name)
             if entry.is_dir():
-                assert isinstance(node, Folder), f"{entry.path} was made behind the disk's back"
+                assert isinstance(node, Folder), f"{entry.path} was created without the disk's knowledge"
                 self._look(path / entry.name, node)
             elif entry.name != ".lock":
                 data = (path / entry.name).read_bytes()
@@ -147,7 +147,7 @@ class Disk:
                     node.data = data
 
     def spoil(self, path: Path, data: bytes | None) -> None:
-        """Put other bytes on the disk, or none of a file, as a failing disk or a careless user would."""
+        """Replace or delete (``None``) a file on disk, as a failing disk or a careless user would."""
         self.look()
         folder = self._folder(path.parent)
         if data is None:
@@ -159,61 +159,61 @@ class Disk:
             self._sync(path)
 
     def images(self, most: int, draw: random.Random) -> Iterator[Image]:
-        """What a crash now may leave: all there is, or ``most`` drawn ones where there is more."""
-        yield self.image(lambda n: n - 1)  # nothing lost: what a kill leaves
+        """What a crash now may leave: all possibilities, or ``most`` random ones if there are more."""
+        yield self.image(lambda n: n - 1)  # nothing is lost, as after a kill
         path: list[int] = []
         for _ in range(most):
-            taken: list[tuple[int, int]] = []
+            choices: list[tuple[int, int]] = []
 
-            def choose(n: int, taken: list[tuple[int, int]] = taken, path: list[int] = path) -> int:
-                taken.append((path[len(taken)] if len(taken) < len(path) else 0, n))
-                return taken[-1][0]
+            def choose(n: int, choices: list[tuple[int, int]] = choices, path: list[int] = path) -> int:
+                choices.append((path[len(choices)] if len(choices) < len(path) else 0, n))
+                return choices[-1][0]
 
             yield self.image(choose)
-            while taken and taken[-1][0] + 1 == taken[-1][1]:
-                taken.pop()
-            if not taken:
+            while choices and choices[-1][0] + 1 == choices[-1][1]:
+                choices.pop()
+            if not choices:
                 return
-            path = [k for k, _ in taken]
+            path = [k for k, _ in choices]
             path[-1] += 1
         for _ in range(most):
             yield self.image(draw.randrange)
 
     def image(self, choose: Callable[[int], int]) -> Image:
-        """What a crash now leaves, where it is open as ``choose`` (of so many) says."""
-        found: Image = {}
-        self._image(self.top, "", choose, found)
-        return found
+        """What a crash now leaves; ``choose(n)`` picks one of ``n`` possibilities wherever there are several."""
+        image: Image = {}
+        self._image(self.top, "", choose, image)
+        return image
 
-    def _image(self, folder: Folder, at: str, choose: Callable[[int], int], found: Image) -> None:
+    def _image(self, folder: Folder, at: str, choose: Callable[[int], int], image: Image) -> None:
         entries = dict(folder.durable)
         for names in folder.pending:
             if choose(2):
                 apply(entries, names)
         for name, node in sorted(entries.items()):
             if isinstance(node, Folder):
-                found[f"{at}{name}"] = None
-                self._image(node, f"{at}{name}/", choose, found)
+                image[f"{at}{name}"] = None
+                self._image(node, f"{at}{name}/", choose, image)
             elif node.data == node.synced:
-                found[f"{at}{name}"] = node.data
+                image[f"{at}{name}"] = node.data
             else:
-                sure = common(node.data, node.synced)
-                rest = len(node.data) - sure
-                left = [node.synced, node.data[:sure] + bytes(rest), node.data[: sure + rest // 2], node.data]
-                found[f"{at}{name}"] = left[choose(len(left))]
+                shared = common(node.data, node.synced)
+                rest = len(node.data) - shared
+                versions = [node.synced, node.data[:shared] + bytes(rest), node.data[: shared + rest // 2], node.data]
+                image[f"{at}{name}"] = versions[choose(len(versions))]
 
     def lose_power(self, image: Image) -> None:
-        """Let an image be all there is."""
+        """Lose power: the folder becomes this image."""
         self.watching = False
         shutil.rmtree(self.root)
         write_image(image, self.root)
         self.top, self.watching = read_folder(self.root), True
 
 
-def common(one: bytes, other: bytes) -> int:
-    """The number of bytes with which both begin."""
-    differ = (k for k, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    return next(differ, min(len(one), len(other)))
+def common(first: bytes, second: bytes) -> int:
+    """The length of the common prefix."""
+    differ = (k for k, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
+    return next(differ, min(len(first), len(second)))
 
 
 def write_image(image: Image, root: Path) -> None:

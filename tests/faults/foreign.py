@@ -1,4 +1,4 @@
-"""Files from a stranger: pickles that would run, put wherever a command reads something."""
+"""Files from a stranger: pickles that execute code, placed wherever a command reads a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUN = (
 
 
 class Call:
-    """A pickle that calls a function when it is read."""
+    """An object whose pickle calls a function when it is loaded."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = function, arguments
@@ -39,7 +39,7 @@ class Call:
 
 
 def values(marker: Path) -> dict[str, Any]:
-    """Values that leave a mark when they are unpickled."""
+    """Values that create the marker file when they are unpickled."""
     touch, write = f"touch {marker}", f"open({str(marker)!r}, 'w').close()"
     inner = io.BytesIO()
     torch.save(Call(os.system, touch), inner)
@@ -54,8 +54,8 @@ def values(marker: Path) -> dict[str, Any]:
 
 
 def payloads(marker: Path) -> dict[str, bytes]:
-    """The same as the bytes of files: pickles, and what torch and NumPy wrap around them."""
-    made = {name: pickle.dumps(value, protocol=2) for name, value in values(marker).items()}
+    """The same as file contents: pickles, alone and in the formats of torch and NumPy."""
+    pickles = {name: pickle.dumps(value, protocol=2) for name, value in values(marker).items()}
     value = values(marker)["os.system"]
     new, old, array, arrays = (io.BytesIO() for _ in range(4))
     torch.save({"state_dict": {"a": torch.zeros(1)}, "args": value}, new)
@@ -63,7 +63,7 @@ def payloads(marker: Path) -> dict[str, bytes]:
     np.save(array, np.array([value], object))
     np.savez(arrays, train_images=np.array([value], object), train_labels=[0], test_images=[0], test_labels=[0])
     text = f"(S'touch {marker}'\nios\nsystem\n."
-    return made | {
+    return pickles | {
         "torch.save": new.getvalue(),
         "torch.save, old": old.getvalue(),
         ".npy": array.getvalue(),
@@ -72,17 +72,17 @@ def payloads(marker: Path) -> dict[str, bytes]:
     }
 
 
-def gone(marker: Path) -> bool:
-    """Whether a mark was there; it is not any more."""
-    found = marker.exists()
+def remove_marker(marker: Path) -> bool:
+    """Whether the marker existed; it is removed."""
+    existed = marker.exists()
     if marker.is_dir():
         marker.rmdir()
     marker.unlink(missing_ok=True)
-    return found
+    return existed
 
 
 @dataclass(frozen=True)
-class Said:
+class Outcome:
     """How a command ended."""
 
     code: int
@@ -92,7 +92,7 @@ class Said:
 
 @dataclass(frozen=True)
 class World:
-    """A working folder of a user, with a copy of a finished run in it, and an exported model."""
+    """A user's working folder that contains a copy of a finished run and an exported model."""
 
     folder: Path
     study: str
@@ -110,16 +110,16 @@ class World:
     def model(self, place: int = 0) -> Path:
         return self.runs / "models" / self.models[place]
 
-    def tutelage(self, *words: str) -> Said:
-        """Carry out a command in this process; an exception that it lets through is the test's."""
+    def tutelage(self, *words: str) -> Outcome:
+        """Execute a command in this process; exceptions propagate to the test."""
         self.capture.readouterr()
         code = command([word.format(study=self.study, teacher=f"runs/models/{self.models[0]}") for word in words])
-        said = self.capture.readouterr()
-        return Said(code, said.out, said.err)
+        captured = self.capture.readouterr()
+        return Outcome(code, captured.out, captured.err)
 
 
 def make(folder: Path) -> tuple[str, tuple[str, ...]]:
-    """The finished run that worlds are copies of; returns the names of its study and its models."""
+    """Create the finished run that worlds copy; returns the names of its study and its models."""
     for words in (
         RUN,
         ("diagnose", "{study}", "--only", "targets"),
@@ -128,15 +128,15 @@ def make(folder: Path) -> tuple[str, tuple[str, ...]]:
     ):
         study = next((path.name for path in (folder / "runs" / "studies").glob("*")), "")
         assert command([word.format(study=study) for word in words]) == 0
-    found = {
+    models = {
         json.loads((path / "config.json").read_bytes())["place"]: path.name
         for path in (folder / "runs" / "models").iterdir()
     }
-    return study, (found[0], found[1])
+    return study, (models[0], models[1])
 
 
 def put(path: Path, content: bytes) -> None:
-    """Put a file in the place of another, in a folder that does not list its files."""
+    """Replace a file or folder by a file, without a change to any manifest."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         shutil.rmtree(path)
@@ -144,7 +144,7 @@ def put(path: Path, content: bytes) -> None:
 
 
 def forge(path: Path, content: bytes) -> None:
-    """Put a file in the place of another, and write the manifest that fits it, as whoever sends a folder could."""
+    """Replace a file and write a manifest that matches it, as the sender of a folder could."""
     put(path, content)
     manifest = storage.read_manifest(path.parent)
     names = {*manifest["files"], path.name}
@@ -152,7 +152,7 @@ def forge(path: Path, content: bytes) -> None:
 
 
 def program(contract: dict[str, Any], payload: bytes) -> bytes:
-    """A ``.pt2`` whose contract is good and whose content is not."""
+    """A ``.pt2`` file with valid metadata and a malicious payload."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         file.writestr("model/archive_format", "pt2")
@@ -162,5 +162,5 @@ def program(contract: dict[str, Any], payload: bytes) -> bytes:
 
 
 def entry(content: bytes) -> dict[str, Any]:
-    """What a ``model.json`` says of a file."""
+    """The entry for a file in ``model.json``."""
     return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}

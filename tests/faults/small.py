@@ -1,4 +1,4 @@
-"""Lineages that train in a blink, and what lies on disk of them."""
+"""Lineages that train within a second, and their files on disk."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.conftest import make_splits
+from tests.events import kind
+from tests.exact import linear, rounded
 from tutelage import storage
 from tutelage.artifacts.model import Model
 from tutelage.data import CropFlip, DataConfig, DatasetInfo, Splits
-from tutelage.data.splits import finished
+from tutelage.data.splits import make_splits as assemble
 from tutelage.engine import Engine
-from tutelage.lineage import Generation, Lineage, Stopped, models_of, train
+from tutelage.lineage import Generation, Lineage, Stopped, TrainingProgress, TrainOptions, models_of, train
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.objective import Objective
 from tutelage.training import Schedule
@@ -28,7 +31,10 @@ NET = "tests.faults.small:Small"
 
 
 class Small(nn.Module):
-    """A network with all that could go wrong on the way: a convolution, batch statistics, dropout."""
+    """A network with a convolution, batch statistics and dropout.
+
+    As a teacher it is as exact as :class:`tests.exact.Exact`.
+    """
 
     def __init__(self, num_classes: int, in_channels: int, width: int = 4) -> None:
         super().__init__()
@@ -37,7 +43,13 @@ class Small(nn.Module):
         self.head = nn.Linear(width * 36, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.drop(self.body(x)))
+        if self.training:
+            return self.head(self.drop(self.body(x)))
+        first, norm, *rest = self.body
+        x = F.conv2d(x.double(), first.weight.double(), first.bias.double())
+        statistics = (norm.running_mean.double(), norm.running_var.double())
+        x = F.batch_norm(x, *statistics, norm.weight.double(), norm.bias.double())
+        return rounded(linear(self.head, nn.Sequential(*rest)(x)))
 
 
 class Wider(Small):
@@ -47,16 +59,16 @@ class Wider(Small):
 
 def splits(size: int = 26, change: Callable[[Splits], object] = lambda _: None) -> Splits:
     """Images of four classes, with a fingerprint of their own."""
-    made = make_splits(size=size)
-    change(made)
-    return finished(made.facts, made.train, made.test)
+    base = make_splits(size=size)
+    change(base)
+    return assemble(base.info, base.train, base.test)
 
 
-def renamed(names: tuple[str, ...], size: int = 26) -> Splits:
-    """The same images and labels under other names."""
-    made = make_splits(size=size)
-    facts: DatasetInfo = replace(made.facts, class_names=names)
-    return finished(facts, made.train, made.test)
+def with_class_names(names: tuple[str, ...], size: int = 26) -> Splits:
+    """The same images and labels with other class names."""
+    base = make_splits(size=size)
+    info: DatasetInfo = replace(base.info, class_names=names)
+    return assemble(info, base.train, base.test)
 
 
 def generation(
@@ -77,12 +89,12 @@ def line(*generations: Generation) -> Lineage:
     )
 
 
-def taught(epochs: int = 2, objective: Objective | None = None) -> Lineage:
-    """A teacher and its pupil."""
+def teacher_and_student(epochs: int = 2, objective: Objective | None = None) -> Lineage:
+    """A teacher and its student."""
     schedule = replace(SCHEDULE, epochs=epochs)
     return line(
         generation("teacher", schedule=schedule),
-        generation("pupil", objective, teachers=(0,), schedule=schedule),
+        generation("student", objective, teachers=(0,), schedule=schedule),
     )
 
 
@@ -93,21 +105,29 @@ def models(lineage: Lineage, data: Splits, runs: Path, seed: int = 0, precision:
 def run(
     lineage: Lineage, data: Splits, runs: Path, seed: int = 0, stop_in: int | None = None, **options: Any
 ) -> list[str]:
-    """Train a lineage, up to the next end of an epoch of generation ``stop_in`` if one is named; the phases in order.
+    """Train a lineage, or up to the next end of an epoch of generation ``stop_in``; returns the phases in order.
 
-    ``precision`` and ``threads`` are those of the engine, the others go to ``train``.
+    ``precision`` and ``threads`` are those of the engine, ``warn`` goes to ``train``, the others are its options.
     """
     engine = Engine.choose("cpu", options.pop("precision", "fp32"), options.pop("threads", 1))
-    options = {"warn": lambda _: None, **options}
+    warn = options.pop("warn", lambda _: None)
     phases: list[str] = []
-    asked = False
+    stop = False
+    events = train(
+        lineage,
+        seed,
+        data,
+        runs=runs,
+        engine=engine,
+        options=TrainOptions(**options),
+        should_stop=lambda: stop,
+        warn=warn,
+    )
     try:
-        told = train(lineage, seed, data, runs=runs, engine=engine, should_stop=lambda: asked, **options)
-        for progress in told:
-            at_an_end = progress.record is not None and progress.record.metrics is not None
-            asked = progress.phase == "training" and progress.place == stop_in and at_an_end
-            if phases[-1:] != [progress.phase]:
-                phases.append(progress.phase)
+        for event in events:
+            stop = isinstance(event, TrainingProgress) and event.model.place == stop_in and event.epoch_ended
+            if phases[-1:] != [kind(event)]:
+                phases.append(kind(event))
     finally:
         torch.set_num_threads(1)
     return phases
@@ -115,7 +135,7 @@ def run(
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for: all that decides about the models."""
+    """A request: everything that determines the models."""
 
     lineage: Lineage
     data: Splits
@@ -123,32 +143,32 @@ class Request:
     precision: str = "fp32"
 
     def train(self, runs: Path, **options: Any) -> list[str]:
-        """As :func:`run`."""
+        """See :func:`run`."""
         return run(self.lineage, self.data, runs, self.seed, precision=self.precision, **options)
 
     def models(self, runs: Path) -> tuple[Model, ...]:
         return models(self.lineage, self.data, runs, self.seed, self.precision)
 
 
-def asked() -> Request:
-    """A teacher and its pupil."""
-    return Request(taught(), splits())
+def default_request() -> Request:
+    """A teacher and its student."""
+    return Request(teacher_and_student(), splits())
 
 
-def first(**fields: Any) -> Request:
-    """The same with another teacher."""
-    teacher, pupil = taught().generations
-    return replace(asked(), lineage=line(replace(teacher, **fields), pupil))
+def request_with_teacher(**fields: Any) -> Request:
+    """The same request with another teacher."""
+    teacher, student = teacher_and_student().generations
+    return replace(default_request(), lineage=line(replace(teacher, **fields), student))
 
 
 def interrupt(lineage: Lineage, data: Splits, runs: Path, place: int = 0, **options: Any) -> None:
-    """Train a generation for one more epoch, and stop there."""
+    """Train a generation for one more epoch, then stop."""
     with pytest.raises(Stopped):
         run(lineage, data, runs, stop_in=place, **options)
 
 
 def state(folder: Path) -> dict[str, tuple[str, int]]:
-    """All that lies in a folder: the SHA-256 of each file, and when it was last written."""
+    """The files of a folder: SHA-256 and time of the last write."""
     return {
         str(path.relative_to(folder)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
@@ -157,7 +177,7 @@ def state(folder: Path) -> dict[str, tuple[str, int]]:
 
 
 def change_weights(model: Model, change: Callable[[dict[str, Tensor]], object]) -> None:
-    """Put other weights in a finished model, with a manifest that fits them."""
+    """Change the weights of a finished model, with a manifest that matches them."""
     tensors = storage.read_tensors(model.folder / "weights.safetensors")
     change(tensors)
     manifest = storage.read_manifest(model.folder)

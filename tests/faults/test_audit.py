@@ -1,4 +1,4 @@
-"""What ``make audit`` makes of pip-audit's answers, and of none."""
+"""What ``make audit`` prints for a report of pip-audit, and without one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.audit import main, said
+from tests.faults.audit import main, summarize
 
-PASSED_OVER = {"name": "b", "skip_reason": "Dependency not found"}
+SKIPPED = {"name": "b", "skip_reason": "Dependency not found"}
 GOOD: dict[str, Any] = {"name": "a", "version": "1", "vulns": []}
 BAD = GOOD | {"vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["2"]}]}
 
@@ -19,15 +19,15 @@ BAD = GOOD | {"vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": 
     [
         ([GOOD, GOOD], "0 known vulnerabilities in 2 packages", 0),
         ([BAD], "1 known vulnerabilities in 1 packages\na 1: PYSEC-1 (CVE-1), repaired in 2", 1),
-        ([GOOD, PASSED_OVER], "0 known vulnerabilities in 1 of 2 packages; no answer on the others", 0),
-        ([PASSED_OVER, PASSED_OVER], "could not ask: no answer on any of the 2 packages", 0),
+        ([GOOD, SKIPPED], "0 known vulnerabilities in 1 of 2 packages; no answer on the others", 0),
+        ([SKIPPED, SKIPPED], "could not ask: no answer on any of the 2 packages", 0),
     ],
 )
-def test_an_answer(packages: list[dict[str, Any]], text: str, code: int) -> None:
-    assert said({"dependencies": packages}) == (text, code)
+def test_a_report(packages: list[dict[str, Any]], text: str, code: int) -> None:
+    assert summarize({"dependencies": packages}) == (text, code)
 
 
-def test_no_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake = tmp_path / "pip-audit"
     assert main(str(fake)) == 0
     fake.write_text("#!/bin/sh\necho 'ConnectionError: no route' >&2\nexit 1\n")

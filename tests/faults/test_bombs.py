@@ -1,4 +1,4 @@
-"""Small files that say they are large, or become so: refused early, in little memory."""
+"""Small files that claim to be large, or expand to be: refused early, in little memory."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.data.test_folder import png
 from tests.data.test_npz import npy
 from tests.models.test_weights import ONE, header
 from tutelage import storage
-from tutelage.export import open_model
+from tutelage.export import load_model
 from tutelage.models.weights import read_weights
 from tutelage.teachers.blocks import seal
 from tutelage.teachers.logit_store import LogitStore
 
 HEADROOM = 512 * 2**20
-"""Bytes of address space that a process may add to what it has once everything is imported."""
+"""Bytes of address space that a process may allocate after all imports."""
 
 PROGRAM = """
 import json, resource, sys, time
@@ -45,7 +45,7 @@ from tutelage.data import DataConfig
 from tutelage.data.cifar import import_archive
 from tutelage.data.folder import read_image
 from tutelage.data.load import load
-from tutelage.export import open_model
+from tutelage.export import load_model
 from tutelage.models.weights import read_weights
 from tutelage.validation import parse_json
 from tutelage.recipes.study_spec import read_study
@@ -60,7 +60,7 @@ readers = {
     ".safetensors": read_weights,
     ".json": lambda path: parse_json(path.read_bytes(), "a"),
     ".toml": read_study,
-    ".pt2": lambda path: open_model(str(path), folder),
+    ".pt2": lambda path: load_model(str(path), folder),
 }
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 most = pages * resource.getpagesize() + int(sys.argv[2])
@@ -69,13 +69,13 @@ for path in sorted(folder.iterdir()):
     read = next((read for end, read in readers.items() if path.name.endswith(end)), None)
     if read is None:
         continue
-    began = time.process_time()
+    start = time.process_time()
     try:
         read(path)
-        said = "read"
+        outcome = "read"
     except ValueError as error:
-        said = str(error)
-    print(json.dumps([path.name, said, time.process_time() - began]), flush=True)
+        outcome = str(error)
+    print(json.dumps([path.name, outcome, time.process_time() - start]), flush=True)
 """
 
 
@@ -89,45 +89,45 @@ def arrays(**changes: bytes) -> dict[str, bytes]:
     labels = io.BytesIO()
     np.save(labels, np.array([0, 1, 0, 1]))
     good = npy((4, 5, 5), bytes(100))
-    whole = {"train_images": good, "train_labels": labels.getvalue()}
-    whole |= {"test_images": good, "test_labels": labels.getvalue()}
-    return {f"{name}.npy": content for name, content in (whole | changes).items()}
+    members = {"train_images": good, "train_labels": labels.getvalue()}
+    members |= {"test_images": good, "test_labels": labels.getvalue()}
+    return {f"{name}.npy": content for name, content in (members | changes).items()}
 
 
 def declared(path: Path, size: int) -> None:
-    """An ``.npz`` whose first array says in the zip and in its own header that it has so many bytes."""
+    """An ``.npz`` whose first array claims ``size`` bytes in the zip directory and in its own header."""
     short, side = npy((4, 5, 5), bytes(100)), size // 25
     long = npy((side, 5, 5), b"")
     zipped(path, arrays(train_images=long + bytes(100)), zipfile.ZIP_STORED)
-    told, lie = len(long) + 100, len(long) + 25 * side
+    actual, claimed = len(long) + 100, len(long) + 25 * side
     content = path.read_bytes()
-    assert len(short) < told
-    lied = content.replace(struct.pack("<II", told, told), struct.pack("<II", told, lie))
-    assert lied != content
-    path.write_bytes(lied)
+    assert len(short) < actual
+    forged = content.replace(struct.pack("<II", actual, actual), struct.pack("<II", actual, claimed))
+    assert forged != content
+    path.write_bytes(forged)
 
 
 def deflated_zeros(size: int) -> bytes:
-    """So many MiB of zeros, compressed in no time: blocks of deflate may be repeated."""
+    """``size`` MiB of zeros, compressed quickly: blocks of deflate may be repeated."""
     packer = zlib.compressobj(9, wbits=-15)
     block = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
-    made = b"\x78\xda" + block * size + b"\x03\x00" + struct.pack(">HH", (size << 20) % 65521, 1)
-    assert size > 9 or zlib.decompress(made) == bytes(size << 20)
-    return made
+    compressed = b"\x78\xda" + block * size + b"\x03\x00" + struct.pack(">HH", (size << 20) % 65521, 1)
+    assert size > 9 or zlib.decompress(compressed) == bytes(size << 20)
+    return compressed
 
 
 def text_chunk(kind: bytes) -> bytes:
-    """A PNG with a compressed text, or colour profile, of 2 GiB."""
-    whole = png(8, 8)
+    """A PNG with a compressed text or color profile of 2 GiB."""
+    image = png(8, 8)
     content = b"a\0\0" + deflated_zeros(2048)
     chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-    place = whole.index(b"IDAT") - 4
-    return whole[:place] + chunk + whole[place:]
+    place = image.index(b"IDAT") - 4
+    return image[:place] + chunk + image[place:]
 
 
 def bombs(folder: Path) -> dict[str, str]:
-    """Files that are bombs, and what is said of each."""
-    zeros = gzip.compress(bytes(2**26), mtime=0)  # members of gzip may follow one another
+    """Write files that are bombs; returns the expected message for each."""
+    zeros = gzip.compress(bytes(2**26), mtime=0)  # a gzip file may have several members
     (folder / "10 GiB, set.tar.gz").write_bytes(zeros * 160)
     header_of_tar = b"set/train" + bytes(115) + b"777777777777" + bytes(12) + b"        0" + bytes(355)
     (folder / "8 GiB in a header, set.tar.gz").write_bytes(gzip.compress(header_of_tar) + zeros * 8)
@@ -149,58 +149,58 @@ def bombs(folder: Path) -> dict[str, str]:
     (folder / "a long key.toml").write_bytes(b"a" + b".a" * 32_000 + b"=1")
     zipped(folder / "a contract of 70 MB.pt2", {"m/extra/tutelage.json": bytes(7 * 10**7)})
     return {
-        "10 GiB, set.tar.gz": "it decompresses to more bytes than such an image set has",
+        "10 GiB, set.tar.gz": "it decompresses to more bytes than such a dataset has",
         "8 GiB in a header, set.tar.gz": "is refused",
-        "4 GB.npz": "which its",
-        "50 MB for 100 bytes.npz": "which does not fit its size",
+        "4 GB.npz": "than a file of",
+        "50 MB for 100 bytes.npz": "which does not match its size",
         "50,000 x 50,000.png": "has too many pixels",
         "2^31 wide.png": "has too many pixels",
         "2 GiB of zTXt.png": "cannot be read",
         "2 GiB of iCCP.png": "read",
         "50 MB of data.pt": "compressed, and torch.save compresses nothing",
         "2^63 bytes of header.safetensors": "its header would have 9223372036854775808 bytes",
-        "10^14 numbers.pt": "larger than the data the file has for it",
+        "10^14 numbers.pt": "larger than its data in the file",
         "a million deep.json": "nested deeper than 100",
         "20,000 deep.toml": "its arrays are nested too deep",
         "a long key.toml": "a key has more than 50 parts",
-        "a contract of 70 MB.pt2": "holds no contract",
+        "a contract of 70 MB.pt2": "holds no metadata",
     }
 
 
 @pytest.mark.fault(27)
 def test_bombs_are_refused_in_little_memory_and_time(tmp_path: Path, tried: Tried) -> None:
-    """In a process of its own, which may add 512 MiB to what it has; a file of 10 MB, of 10 GiB once decompressed."""
+    """In a separate process that may allocate another 512 MiB; a file of 10 MB would decompress to 10 GiB."""
     expected = bombs(tmp_path)
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert 9 * 10**6 < sizes["10 GiB, set.tar.gz"] < 11 * 10**6
     command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(HEADROOM)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = {name: (said, seconds) for name, said, seconds in map(json.loads, done.stdout.splitlines())}
-    assert done.returncode == 0, (found, done.stderr[-2000:])
-    assert found.keys() == expected.keys()
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    outcomes = {name: (outcome, seconds) for name, outcome, seconds in map(json.loads, completed.stdout.splitlines())}
+    assert completed.returncode == 0, (outcomes, completed.stderr[-2000:])
+    assert outcomes.keys() == expected.keys()
     for name, message in expected.items():
-        said, seconds = found[name]
-        assert message in said, (name, said)
+        outcome, seconds = outcomes[name]
+        assert message in outcome, (name, outcome)
         assert seconds < 10, name
-    tried(len(found), "bombs refused in 512 MiB")
+    tried(len(outcomes), "bombs refused in 512 MiB")
 
 
-def refusing(read: Callable[[], object]) -> tuple[str, float, int]:
-    """What is said, the processor's seconds, and the most memory of Python's that it takes once more."""
-    began = time.process_time()
-    with pytest.raises(ValueError, match=r"\S") as caught:
+def refusal(read: Callable[[], object]) -> tuple[str, float, int]:
+    """The message, the CPU seconds, and the peak of Python's memory in a second attempt."""
+    start = time.process_time()
+    with pytest.raises(ValueError, match=r"\S") as error:
         read()
-    seconds = time.process_time() - began
+    seconds = time.process_time() - start
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match=r"\S"):
             read()
-        return str(caught.value), seconds, tracemalloc.get_traced_memory()[1]
+        return str(error.value), seconds, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
 
-def one(**changes: Any) -> dict[str, Any]:
+def entry(**changes: Any) -> dict[str, Any]:
     return ONE | changes
 
 
@@ -212,21 +212,21 @@ HEADERS = {
     "cut short": header({"a": ONE}, bytes(4))[:20],
     "9 MiB of header: a million tensors have 60": header(b"{" + b" " * 9 * 2**20 + b"}"),
     "20,000 tensors, the first too short": header(
-        {f"t{k}": one(shape=[int(k > 0)], data_offsets=[4 * k, 4 * k + 4]) for k in range(20_000)}, bytes(80_000)
+        {f"t{k}": entry(shape=[int(k > 0)], data_offsets=[4 * k, 4 * k + 4]) for k in range(20_000)}, bytes(80_000)
     ),
     "overlap": header({"a": ONE, "b": ONE}, bytes(4)),
-    "a hole": header({"a": ONE, "b": one(data_offsets=[8, 12])}, bytes(12)),
-    "negative shape": header({"a": one(shape=[-1])}, bytes(4)),
-    "negative offset": header({"a": one(data_offsets=[-4, 0])}, bytes(4)),
-    "backwards": header({"a": one(data_offsets=[4, 0])}, bytes(4)),
-    "shape that overflows": header({"a": one(shape=[2**40, 2**40])}, bytes(4)),
-    "huge shape": header({"a": one(shape=[10**30])}, bytes(4)),
-    "shape of text": header({"a": one(shape=["1"])}, bytes(4)),
-    "fraction": header({"a": one(shape=[1.5])}, bytes(4)),
+    "a hole": header({"a": ONE, "b": entry(data_offsets=[8, 12])}, bytes(12)),
+    "negative shape": header({"a": entry(shape=[-1])}, bytes(4)),
+    "negative offset": header({"a": entry(data_offsets=[-4, 0])}, bytes(4)),
+    "backwards": header({"a": entry(data_offsets=[4, 0])}, bytes(4)),
+    "shape that overflows": header({"a": entry(shape=[2**40, 2**40])}, bytes(4)),
+    "huge shape": header({"a": entry(shape=[10**30])}, bytes(4)),
+    "shape of text": header({"a": entry(shape=["1"])}, bytes(4)),
+    "fraction": header({"a": entry(shape=[1.5])}, bytes(4)),
     "no shape": header({"a": {"dtype": "F32", "data_offsets": [0, 4]}}, bytes(4)),
-    "no such type": header({"a": one(dtype="F128")}, bytes(4)),
-    "type that torch lacks": header({"a": one(dtype="F4", shape=[8])}, bytes(4)),
-    "type of none": header({"a": one(dtype=None)}, bytes(4)),
+    "no such type": header({"a": entry(dtype="F128")}, bytes(4)),
+    "type that torch lacks": header({"a": entry(dtype="F4", shape=[8])}, bytes(4)),
+    "type of none": header({"a": entry(dtype=None)}, bytes(4)),
     "more data": header({"a": ONE}, bytes(8)),
     "less data": header({"a": ONE}, bytes(2)),
     "name twice": header(b'{"a":' + json.dumps(ONE).encode() + b',"a":' + json.dumps(ONE).encode() + b"}", bytes(4)),
@@ -244,14 +244,14 @@ HEADERS = {
 def test_absurd_headers_of_safetensors_are_refused_at_once(name: str, tmp_path: Path, tried: Tried) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(HEADERS[name])
-    readers = (storage.read_tensors, read_weights, lambda path: open_model(str(path), tmp_path))
+    readers = (storage.read_tensors, read_weights, lambda path: load_model(str(path), tmp_path))
     for read in readers:
-        said, seconds, memory = refusing(lambda read=read: read(path))  # type: ignore[misc]
-        assert str(path) in said
-        assert len(said) < 600
+        message, seconds, memory = refusal(lambda read=read: read(path))  # type: ignore[misc]
+        assert str(path) in message
+        assert len(message) < 600
         assert seconds < 1
         assert memory < len(HEADERS[name]) + 2**27
-    tried(len(readers), "readers refused a header within a second of the processor's time")
+    tried(len(readers), "readers refused a header within one CPU second")
 
 
 BLOCKS = {
@@ -276,24 +276,24 @@ FORGED = {
 
 
 def store(root: Path, warnings: list[str] | None = None) -> LogitStore:
-    said = [] if warnings is None else warnings
-    return LogitStore(root, {"teacher": "a"}, size=40, num_classes=3, warn=said.append)
+    messages = [] if warnings is None else warnings
+    return LogitStore(root, {"teacher": "a"}, size=40, num_classes=3, warn=messages.append)
 
 
-def opening(root: Path, warnings: list[str]) -> tuple[list[int], float, int]:
-    """The keys of a store, and what it took to open it: the processor's seconds, the most memory of Python's."""
+def open_measured(root: Path, warnings: list[str]) -> tuple[list[int], float, int]:
+    """The keys of a store, the CPU seconds to open it, and the peak of Python's memory."""
     tracemalloc.start()
-    began = time.process_time()
+    start = time.process_time()
     try:
         keys = store(root, warnings).keys.tolist()
-        return keys, time.process_time() - began, tracemalloc.get_traced_memory()[1]
+        return keys, time.process_time() - start, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
 
 @pytest.mark.fault(29)
 def test_absurd_blocks_of_a_store_are_set_aside_at_once(tmp_path: Path, tried: Tried) -> None:
-    """A block's name and its own checksum come from the same hand; what is good in the store stays."""
+    """Whoever forges a block forges its checksum too; the valid blocks of the store remain."""
     with store(tmp_path / "good") as first:
         first.write(torch.tensor([3, 7, 39]), torch.arange(9.0).reshape(3, 3))
     rows = (first.folder / "rows").read_bytes()
@@ -304,12 +304,12 @@ def test_absurd_blocks_of_a_store_are_set_aside_at_once(tmp_path: Path, tried: T
         root, warnings = tmp_path / f"{number}", list[str]()
         shutil.copytree(tmp_path / "good", root)
         (root / first.folder.name / name).write_bytes(content)
-        said, seconds, memory = opening(root, warnings)
+        keys, seconds, memory = open_measured(root, warnings)
         assert seconds < 1
         assert memory < 2**22, name
         assert len(warnings) == 1, (name, warnings)
         assert name in warnings[0]
-        assert said == [3, 7, 39], name
+        assert keys == [3, 7, 39], name
         with store(root) as opened:
             opened.write(torch.tensor([0]), torch.ones(1, 3))
         assert store(root, warnings).keys.tolist() == [0, 3, 7, 39], name
@@ -318,9 +318,9 @@ def test_absurd_blocks_of_a_store_are_set_aside_at_once(tmp_path: Path, tried: T
 
 
 @pytest.mark.fault(29)
-def test_a_store_of_other_things_than_its_name_says(tmp_path: Path) -> None:
+def test_a_store_that_does_not_match_its_name(tmp_path: Path) -> None:
     folder = store(tmp_path).folder
     for content in (b"", b"{}", b"[" * 10**6, b'{"size": NaN}', b"\x80\x04", b'{"format": 2}', b"null"):
         (folder / "store.json").write_bytes(content)
-        with pytest.raises(storage.Damaged, match=r"store\.json says that this store was made of something else"):
+        with pytest.raises(storage.Damaged, match=r"store\.json describes another store than the name of its folder"):
             store(tmp_path)

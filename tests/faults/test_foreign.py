@@ -1,7 +1,7 @@
-"""Pickles that would run, through every way by which a command or a function reads a file that others wrote.
+"""Pickles that execute code, through every way in which a command or a function reads a file that others wrote.
 
-A row of ENTRIES is one such way: where the stranger's bytes are put, what is asked, and how that must end. ``2`` and
-``1`` are the exit codes of one clear line; ``0`` is for what does not look into that file, or makes it again.
+A row of ENTRIES is one such way: where the stranger's bytes are put, the command, and its allowed exit codes. ``2``
+and ``1`` come with one clear line; ``0`` is for commands that do not read that file, or create it again.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from tests.faults.foreign import (
     World,
     entry,
     forge,
-    gone,
     make,
     payloads,
     program,
     put,
+    remove_marker,
     values,
 )
 from tutelage import storage, user_code
@@ -45,11 +45,11 @@ from tutelage.data.folder import read_image
 from tutelage.data.layouts import LAYOUTS
 from tutelage.data.load import load
 from tutelage.data.pickles import read_pickle
-from tutelage.export import open_model
+from tutelage.export import load_model
 from tutelage.models.weights import read_weights
 from tutelage.recipes.study_spec import read_study
 from tutelage.study import load_study
-from tutelage.study.spec import load_failures
+from tutelage.study.files import load_failures
 from tutelage.teachers.logit_store import LogitStore
 from tutelage.validation import parse_json
 
@@ -57,28 +57,28 @@ pytestmark = pytest.mark.fault(28)
 
 MODEL_FILES = ("config.json", "evaluation.json", "metrics.jsonl", "predictions.safetensors", "weights.safetensors")
 SHOW, REPORT, LIST = ("show", "{study}"), ("report", "{study}"), ("list", "runs")
-CLOSER = ("report", "{study}", "--diagnostics")
+WITH_DIAGNOSTICS = ("report", "{study}", "--diagnostics")
 DIAGNOSE, TRANSFER = ("diagnose", "{study}"), ("transfer", "{study}", "--data", "digits", *OPTIONS, "--probe", "knn")
 EXPORT, PREDICT = ("export", "{study}:0", "--format", "safetensors"), ("predict", "{study}:0", "image.png")
-GIVEN = (*RUN, "--seeds", "3", "--teacher-weights", "{teacher}")
+WITH_TEACHER = (*RUN, "--seeds", "3", "--teacher-weights", "{teacher}")
 BASELINE = ("run", "baseline", "--epochs", "1", "--threads", "1", "--track", "none", "--data")
 READERS = {
-    "show": (SHOW, "00 22 00 22 00 22 2 2 2"),
+    "show": (SHOW, "00 22 00 00 00 22 2 2 2"),
     "list": (LIST, "00 00 00 00 00 00 0 0 0"),
-    "report": (REPORT, "22 22 22 22 00 22 2 2 2"),
-    "report --diagnostics": (CLOSER, "22 22 22 22 00 22 2 2 2"),
+    "report": (REPORT, "22 22 22 00 00 22 2 2 2"),
+    "report --diagnostics": (WITH_DIAGNOSTICS, "22 22 22 22 00 22 2 2 2"),
     "diagnose": (DIAGNOSE, "22 22 00 22 02 22 2 2 2"),
-    "transfer": (TRANSFER, "22 22 00 22 02 22 2 2 2"),
+    "transfer": (TRANSFER, "22 22 00 00 02 22 2 2 2"),
     "export": (EXPORT, "22 22 22 22 22 22 0 2 2"),
     "predict": (PREDICT, "22 22 22 20 22 22 0 2 2"),
-    "run": (RUN, "10 22 11 22 10 00 0 2 0"),
-    "run --teacher-weights": (GIVEN, "22 20 20 20 22 00 0 2 0"),
+    "run": (RUN, "10 22 11 10 10 00 0 2 0"),
+    "run --teacher-weights": (WITH_TEACHER, "22 20 20 20 22 00 0 2 0"),
 }
-"""What reads a run, and how it ends for each file of :func:`spoilt` in turn."""
+"""Commands that read a run, and the exit code for each file of :func:`replaced_files` in turn."""
 
 
 class Entry(NamedTuple):
-    """A way in: where bytes of a stranger's are put, what is asked, how it may end, and what is said."""
+    """A way in: where a stranger's bytes are put, the command, its allowed exit codes, and the expected message."""
 
     put: Callable[[World, bytes], object]
     words: tuple[str, ...]
@@ -91,22 +91,22 @@ def beside(name: str, world: World, payload: bytes) -> None:
 
 
 def in_runs(name: str, forged: bool, world: World, payload: bytes) -> None:
-    """In the run: in the place of a file of its first model, its study, or what was computed of them since."""
+    """In the run: replaces a file of its first model, its study, or what was computed from them later."""
     path = next(world.runs.glob(name.format(model=world.models[0], study=world.study)))
     (forge if forged else put)(path, payload)
 
 
 def as_object(world: World, payload: bytes) -> None:
-    """An ``.npz`` that is right in all but one of its arrays."""
+    """An ``.npz`` with one malicious array."""
     images, labels = np.zeros((20, 8, 8), np.uint8), np.arange(20) % 2
-    spoilt = np.array([values(world.marker)["os.system"]] * 20, object)
+    objects = np.array([values(world.marker)["os.system"]] * 20, object)
     arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
     which = list(arrays)[len(payload) % 4]
-    np.savez(world.folder / "evil.npz", **arrays | {which: spoilt})
+    np.savez(world.folder / "evil.npz", **arrays | {which: objects})
 
 
 def as_class(world: World, payload: bytes) -> None:
-    """A folder of images, one of which is none."""
+    """A folder of images with one file that is not an image."""
     for number in range(6):
         path = world.folder / "photos" / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,40 +126,40 @@ def unpacked(world: World, payload: bytes) -> None:
         put(world.folder / layout.folder / name, payload)
 
 
-def kept(forged: bool, world: World, payload: bytes) -> None:
-    """A dataset that was imported, until somebody changed it."""
+def as_dataset(forged: bool, world: World, payload: bytes) -> None:
+    """An imported dataset that somebody has changed."""
     folder, note = world.folder / "data" / "cifar10", {"name": "cifar10", "source": {"file": "a", "official": True}}
     storage.commit(folder, {"data.safetensors": b"not yet"}, note)
     (forge if forged else put)(folder / "data.safetensors", payload)
 
 
 def checkpoint(name: str, world: World, payload: bytes) -> None:
-    """The first model is not finished, but has a checkpoint; its manifest is right."""
+    """The first model is unfinished and has a checkpoint with a valid manifest."""
     files = {
         "state.safetensors": storage.tensor_bytes({"network/a": torch.zeros(1)}),
         "history.json": b"[]",
-        "surroundings.json": b"{}",
+        "environment.json": b"{}",
     }
     storage.remove(world.model())
     storage.save_checkpoint(world.model(), 1, files | {name: payload})
 
 
 def other_checkpoint(world: World, payload: bytes) -> None:
-    """A checkpoint that can be read, of nothing that is trained here."""
+    """A checkpoint that can be read but belongs to another model."""
     checkpoint("history.json", world, b'[{"epoch": 1}]')
 
 
 def exported(name: str, world: World, payload: bytes) -> None:
-    """An exported folder whose model.json lists the stranger's file, as large and with the checksum that it has."""
-    told = json.loads((world.folder / "exported" / "model.json").read_bytes())
-    content = program({key: told[key] for key in told if key not in ("files", "checked")}, payload)
+    """An exported folder whose model.json lists the stranger's file with its actual size and checksum."""
+    metadata = json.loads((world.folder / "exported" / "model.json").read_bytes())
+    content = program({key: metadata[key] for key in metadata if key not in ("files", "checked")}, payload)
     content = content if name.endswith(".pt2") else payload
     put(world.folder / "exported" / name, content)
-    put(world.folder / "exported" / "model.json", json.dumps(told | {"files": {name: entry(content)}}).encode())
+    put(world.folder / "exported" / "model.json", json.dumps(metadata | {"files": {name: entry(content)}}).encode())
 
 
-def spoilt() -> Iterator[tuple[str, Callable[[World, bytes], object]]]:
-    """The files of a run: each of the first model's and the study's own, replaced and then forged, and the others."""
+def replaced_files() -> Iterator[tuple[str, Callable[[World, bytes], object]]]:
+    """The files of a run: each of the first model and the study, replaced and forged, then the others."""
     for path in (*(f"models/{{model}}/{name}" for name in MODEL_FILES), "studies/{study}/study.json"):
         for forged in (False, True):
             yield f"{Path(path).name} {'forged' if forged else 'replaced'}", partial(in_runs, path, forged)
@@ -185,8 +185,8 @@ def entries() -> Iterator[tuple[str, Entry]]:
     yield "a payload as TOML", Entry(partial(beside, "evil.toml"), ("study", "evil.toml"), says=r"evil\.toml")
 
     for name, (words, codes) in READERS.items():
-        for (what, where), code in zip(spoilt(), codes.replace(" ", ""), strict=True):
-            yield f"{name}: {what}", Entry(where, words, (int(code),))
+        for (label, where), code in zip(replaced_files(), codes.replace(" ", ""), strict=True):
+            yield f"{name}: {label}", Entry(where, words, (int(code),))
     made_again = {"measured/*/train.safetensors": DIAGNOSE, "transfer/*/*/transfer.json": TRANSFER}
     for (name, words), forged in itertools.product(made_again.items(), (False, True)):
         where = partial(in_runs, name, forged)
@@ -194,7 +194,7 @@ def entries() -> Iterator[tuple[str, Entry]]:
     for name, code in {"store.json": 1, "rows": 0, "*.block": 0}.items():
         more = (*RUN, "--temperature", "3")
         yield f"run: teachers/*/{name}", Entry(partial(in_runs, f"teachers/*/{name}", False), more, (code,))
-    for name in ("state.safetensors", "history.json", "surroundings.json"):
+    for name in ("state.safetensors", "history.json", "environment.json"):
         yield f"run: checkpoint, {name}", Entry(partial(checkpoint, name), RUN, (1,), "failed: ")
     yield "run: checkpoint, of something else", Entry(other_checkpoint, RUN, (1,), "failed: ")
 
@@ -207,7 +207,7 @@ def entries() -> Iterator[tuple[str, Entry]]:
     yield "data import, a member", Entry(in_archive, (*words, "evil.tar.gz"), says="cifar-10-batches-py/")
     yield "data import FOLDER", Entry(unpacked, (*words, "cifar-10-batches-py"), says="cifar-10-batches-py/")
     for forged in (False, True):
-        where, how = partial(kept, forged), "forged" if forged else "replaced"
+        where, how = partial(as_dataset, forged), "forged" if forged else "replaced"
         yield f"data check, {how}", Entry(where, ("data", "check", "cifar10"), (0,) if forged else (2,))
         yield f"run --data cifar10, {how}", Entry(where, (*BASELINE, "cifar10"), says=r"data\.safetensors")
 
@@ -263,43 +263,43 @@ def world(
 
 
 def test_the_payloads_are_live(tmp_path: Path) -> None:
-    """Otherwise what follows would show nothing."""
+    """Without this the other tests would prove nothing."""
     marker = tmp_path / "marker"
     for name, value in values(marker).items():
         pickle.loads(pickle.dumps(value, protocol=2))
-        assert gone(marker), name
+        assert remove_marker(marker), name
     for name in ("torch.save", "torch.save, old"):
         (tmp_path / "file").write_bytes(payloads(marker)[name])
         torch.load(tmp_path / "file", weights_only=False)
-        assert gone(marker), name
+        assert remove_marker(marker), name
     for name in (".npy", ".npz"):
         (tmp_path / "file").write_bytes(payloads(marker)[name])
-        found = np.load(tmp_path / "file", allow_pickle=True)
-        assert gone(marker) or (found["train_images"] is not None and gone(marker)), name
+        arrays = np.load(tmp_path / "file", allow_pickle=True)
+        assert remove_marker(marker) or (arrays["train_images"] is not None and remove_marker(marker)), name
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_a_command_runs_nothing(name: str, world: World, many: Many, tried: Tried) -> None:
-    asked, chosen = ENTRIES[name], list(payloads(world.marker).items())
+def test_no_command_runs_a_payload(name: str, world: World, many: Many, tried: Tried) -> None:
+    case, contents = ENTRIES[name], list(payloads(world.marker).items())
     number = list(ENTRIES).index(name)
-    count = many(1, len(chosen))
-    for step in range(count):  # another payload for each way in, and all of them at length
-        payload, content = chosen[(number + step) % len(chosen)]
-        asked.put(world, content)
-        said = world.tutelage(*asked.words)
-        assert not gone(world.marker), (name, payload)
-        assert said.code in asked.codes, (payload, said)
-        assert "Traceback" not in said.err
-        if said.code:
-            *_, last = said.err.splitlines()
-            assert last.startswith("tutelage: " if said.code == 2 else ("tutelage: ", "seed 0")), said.err
-            assert re.search(asked.says, said.err), said.err
-            assert "pickle.load" not in said.err  # torch's own advice is to read the file with its safety off
+    count = many(1, len(contents))
+    for step in range(count):  # a different payload per way in, all of them in ``make torture``
+        payload, content = contents[(number + step) % len(contents)]
+        case.put(world, content)
+        outcome = world.tutelage(*case.words)
+        assert not remove_marker(world.marker), (name, payload)
+        assert outcome.code in case.codes, (payload, outcome)
+        assert "Traceback" not in outcome.err
+        if outcome.code:
+            *_, last = outcome.err.splitlines()
+            assert last.startswith("tutelage: " if outcome.code == 2 else ("tutelage: ", "seed 0")), outcome.err
+            assert re.search(case.says, outcome.err), outcome.err
+            assert "pickle.load" not in outcome.err  # torch's own message advises to load the file unsafely
     tried(count, "commands given a payload, none of which ran")
 
 
 def functions(world: World, payload: bytes) -> dict[str, Callable[[], object]]:
-    """The same for Python: whatever reads a file and is no command."""
+    """The same for Python: the functions that read a file."""
     evil, model = world.folder / "evil", Model(address="a", folder=world.model())
     put(evil, payload)
     for name in ("evil.npz", "evil.png", "evil.pt", "evil.safetensors", "evil.pt2", "evil.onnx", "evil.toml"):
@@ -309,7 +309,7 @@ def functions(world: World, payload: bytes) -> dict[str, Callable[[], object]]:
         forge(model.folder / name, payload)
     forge(world.runs / "studies" / world.study / "study.json", payload)
     put(world.runs / "studies" / world.study / "failures.json", payload)
-    kept(True, world, payload)
+    as_dataset(True, world, payload)
     photo = world.folder / "evil.png"
     opened = ("evil.pt2", "evil.onnx", "evil.safetensors")
     return {
@@ -329,25 +329,25 @@ def functions(world: World, payload: bytes) -> dict[str, Callable[[], object]]:
         "load_failures": lambda: load_failures(world.study, world.runs),
         **{
             part.__name__: part
-            for part in (model.evaluation, model.made_of, model.metrics, model.predictions, model.weights)
+            for part in (model.evaluation, model.config, model.metrics, model.predictions, model.weights)
         },
-        **{f"open_model {name}": partial(open_model, str(world.folder / name), world.runs) for name in opened},
+        **{f"load_model {name}": partial(load_model, str(world.folder / name), world.runs) for name in opened},
     }
 
 
-def test_a_function_runs_nothing(world: World, many: Many, tried: Tried) -> None:
+def test_no_function_runs_a_payload(world: World, many: Many, tried: Tried) -> None:
     count = 0
     for payload, content in list(payloads(world.marker).items())[:: many(4, 1)]:
         for name, read in functions(world, content).items():
             with pytest.raises(ValueError, match=r"\S"):
                 read()
-            assert not gone(world.marker), (name, payload)
+            assert not remove_marker(world.marker), (name, payload)
             count += 1
     tried(count, "functions given a payload, none of which ran")
 
 
-def test_a_store_runs_nothing(world: World, tried: Tried) -> None:
-    """What is damaged in a store is set aside, and computed again."""
+def test_no_store_runs_a_payload(world: World, tried: Tried) -> None:
+    """Damaged parts of a store are set aside and computed again."""
     count = 0
     for content in payloads(world.marker).values():
         for name in ("000000000000-1.block", "rows", "000000000000-3.block"):
@@ -356,23 +356,23 @@ def test_a_store_runs_nothing(world: World, tried: Tried) -> None:
             opened = LogitStore(world.folder / "store", {"a": 1}, size=4, num_classes=2, warn=lambda _: None)
             assert len(opened.keys) == 0
             count += 1
-    assert not gone(world.marker)
+    assert not remove_marker(world.marker)
     tried(count, "stores with a payload, none of which ran")
 
 
-def uses() -> dict[str, list[str]]:
-    """Where the source unpickles, imports by name, or evaluates."""
+def code_uses() -> dict[str, list[str]]:
+    """Where the source unpickles, imports by name, or evaluates code."""
     unpickle = (
         r"pickle\.|\bmarshal\b|shelve|joblib|torch\.load|torch\.export\.load|torch\.jit|np\.load\(|allow_pickle"
     )
     run = r"(?<!\.)\beval\(|\bexec\(|exec_module|import_module|__import__|runpy|trust_remote_code|from_pretrained"
     words = f"{unpickle}|format\\.read_array\\(|{run}"
-    source, found = Path(user_code.__file__).parent, {}
+    source, matches = Path(user_code.__file__).parent, {}
     for path in sorted(source.rglob("*.py")):
-        code = re.sub(r'"""[\s\S]*?"""', "", path.read_text()).replace('torch.export.load("', "")  # a card's advice
+        code = re.sub(r'"""[\s\S]*?"""', "", path.read_text()).replace('torch.export.load("', "")  # a card's example
         if lines := [line.strip() for line in code.splitlines() if re.search(words, line.partition("  #")[0])]:
-            found[str(path.relative_to(source))] = lines
-    return found
+            matches[str(path.relative_to(source))] = lines
+    return matches
 
 
 ACCOUNTED: dict[str, dict[str, str]] = {
@@ -391,7 +391,7 @@ ACCOUNTED: dict[str, dict[str, str]] = {
     "models/external.py": {"importlib.import_module(package)": "timm or transformers"},
     "user_code.py": {
         "spec.loader.exec_module(module)": "what a user names on the command line or in Python; not from a TOML file",
-        "importlib.import_module(place)": "the same as a module",
+        "importlib.import_module(source)": "the same as a module",
     },
     "models/weights.py": {"torch.load(path, map_location": "weights_only=True"},
     "experiments/catalog.py": {"importlib.import_module(": "the modules of that package"},
@@ -400,32 +400,32 @@ ACCOUNTED: dict[str, dict[str, str]] = {
 
 
 def test_every_place_that_could_run_code_is_accounted_for() -> None:
-    for file, lines in uses().items():
+    for file, lines in code_uses().items():
         reasons = ACCOUNTED.get(file, {})
         for line in lines:
-            assert any(known in line for known in reasons), (
+            assert any(expected in line for expected in reasons), (
                 f"{file}: {line}: why does this not run a stranger's code?"
             )
-    assert uses().keys() >= ACCOUNTED.keys()
+    assert code_uses().keys() >= ACCOUNTED.keys()
     weights = (Path(user_code.__file__).parent / "models" / "weights.py").read_text()
     assert "weights_only=True" in weights
     assert "weights_only=False" not in weights
 
 
 def test_a_stranger_cannot_name_code_in_a_json_file(world: World, tried: Tried) -> None:
-    """A configuration's functions and values are tutelage's own, by name."""
+    """The functions and values of a configuration are tutelage's own, referred to by name."""
     path = world.runs / "studies" / world.study / "study.json"
-    whole = path.read_text()
+    original = path.read_text()
     (world.folder / "evil.py").write_text(f"open({str(world.marker)!r}, 'w')\n")
     names = ("os:system", "evil:net", "evil.py:net", "builtins:eval", "tutelage.config:os", "config:json")
     names += ("storage.files:shutil", "storage.files.shutil:rmtree", "__main__:main", "..evil:net", "subprocess:run")
     for name in names:
-        for what in ('"functional:cross_entropy"', '"objective:Match"', '"lineage:Generation"'):
-            assert what in whole
-            forge(path, whole.replace(what, json.dumps(name)).encode())
-            said = world.tutelage("show", "{study}")
-            assert (said.code, len(said.err.splitlines())) == (2, 1), (name, what, said)
-            assert not gone(world.marker)
+        for reference in ('"functional:cross_entropy"', '"objective:Match"', '"lineage:Generation"'):
+            assert reference in original
+            forge(path, original.replace(reference, json.dumps(name)).encode())
+            outcome = world.tutelage("show", "{study}")
+            assert (outcome.code, len(outcome.err.splitlines())) == (2, 1), (name, reference, outcome)
+            assert not remove_marker(world.marker)
     tried(3 * len(names), "names of code in a study.json, none of which was imported")
 
 
@@ -447,24 +447,24 @@ CODE = {
 
 @pytest.mark.parametrize("name", CODE)
 def test_showing_a_strangers_run_runs_no_network_of_theirs(name: str, world: World) -> None:
-    """The file is read for its SHA-256, and imported only when that is asked for."""
+    """The file is read for its SHA-256, and imported only on request."""
     text, plain = CODE[name]
     for package in ("evil.py", "package/evil.py"):
         (world.folder / package).parent.mkdir(exist_ok=True)
         (world.folder / package).write_text(text.replace("{mark}", f"open({str(world.marker)!r}, 'w').close()"))
     (world.folder / "package" / "__init__.py").write_text(f"open({str(world.marker)!r}, 'w').close()\n")
     path = world.runs / "studies" / world.study / "study.json"
-    whole = path.read_text()
+    original = path.read_text()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(world.folder)
         for where in ("evil.py:net", f"{world.folder}/evil.py:net", "evil:net", "package.evil:net"):
-            forge(path, whole.replace('"model": "resnet8"', f'"model": "{where}"').encode())
+            forge(path, original.replace('"model": "resnet8"', f'"model": "{where}"').encode())
             for words in (SHOW, REPORT):
-                said = world.tutelage(*words)
-                assert not gone(world.marker), (where, words)
-                assert said.code == (0 if plain else 2), said
-                assert plain or "is code outside tutelage, and importing it runs it: add --trust" in said.err
+                outcome = world.tutelage(*words)
+                assert not remove_marker(world.marker), (where, words)
+                assert outcome.code == (0 if plain else 2), outcome
+                assert plain or "is code outside tutelage, and importing it runs it: add --trust" in outcome.err
     if name in ("assigned", "decorated", "twice"):
-        forge(path, whole.replace('"model": "resnet8"', '"model": "evil.py:net"').encode())
+        forge(path, original.replace('"model": "resnet8"', '"model": "evil.py:net"').encode())
         assert world.tutelage(*SHOW, "--trust").code == 0
-        assert gone(world.marker)
+        assert remove_marker(world.marker)

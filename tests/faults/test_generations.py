@@ -1,4 +1,4 @@
-"""What befalls one generation: those before it stay as they are, those behind it wait, and the end is the same."""
+"""Faults in one generation: earlier ones stay as they are, later ones wait, and the end result is the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Many, Tried
-from tests.faults.commands import LINE, Hashes, finish, hashes, place, stamps, until
+from tests.faults.commands import LINE, finish, hashes, place, stamps, until
 from tests.faults.warm import Warm
 
 CHAIN = tuple(
@@ -33,7 +33,7 @@ def chain(warm: Warm, finished: Path) -> Path:
 
 @pytest.fixture
 def copied(chain: Path, tmp_path: Path) -> tuple[Path, list[Path]]:
-    """A copy of it to be changed, and its models in their order."""
+    """A copy of the chain that a test may change, and its models in order."""
     runs = tmp_path / "copied"
     shutil.copytree(chain / "models", runs / "models")
     return runs, sorted((runs / "models").iterdir(), key=place)
@@ -41,15 +41,19 @@ def copied(chain: Path, tmp_path: Path) -> tuple[Path, list[Path]]:
 
 @pytest.mark.fault(36)
 @pytest.mark.timeout(1200)
-def test_killed_between_two_generations(
-    warm: Warm, undisturbed: Hashes, tmp_path: Path, many: Many, tried: Tried
-) -> None:
-    """Within some milliseconds of the moment at which the first one is finished; it is not trained again."""
+def test_killed_between_two_generations(warm: Warm, tmp_path: Path, many: Many, tried: Tried) -> None:
+    """Killed within milliseconds of the end of the first generation, which is not trained again.
+
+    If this test is late, the second generation waits for it, in its sixth step of twelve.
+    """
+    words = (*LINE, "--model", "tests.faults.networks:Freezing")
+    finish(warm, words, tmp_path / "undisturbed")
+    expected = hashes(tmp_path / "undisturbed")
     draw, killed, between = random.Random(36), 0, 0
     while killed < many(1, 60):
         runs = tmp_path / f"{killed}"
-        pid = warm.start(LINE, runs)
-        until(lambda runs=runs, pid=pid: list(runs.glob("models/*/manifest.json")) or warm.ended(pid) is not None)
+        pid = warm.start(words, runs, FREEZE="1@6")
+        until(lambda runs=runs: list(runs.glob("models/*/manifest.json")))
         time.sleep(draw.choice((0.0, 0.002, 0.01, 0.05)))
         os.kill(pid, signal.SIGKILL)
         assert warm.wait(pid) == -signal.SIGKILL
@@ -57,41 +61,41 @@ def test_killed_between_two_generations(
         assert place(model) == 0
         before, killed = stamps(model), killed + 1
         between += len(list((runs / "models").iterdir())) == 1
-        assert "patriarch: found trained" in finish(warm, LINE, runs)
+        assert "patriarch: already trained" in finish(warm, words, runs)
         assert stamps(model) == before
-        assert hashes(runs) == undisturbed
+        assert hashes(runs) == expected
     tried(killed, f"kills as the first generation was finished, {between} before the second one had a folder")
 
 
 @pytest.mark.fault(36)
 @pytest.mark.parametrize(
-    ("gone", "trained"),
+    ("deleted", "trained"),
     [((1,), "1"), ((1, 2), "12"), ((0, 2), "02")],
     ids=["in the middle", "in the middle and behind", "first and last"],
 )
 def test_a_folder_is_deleted(
-    gone: tuple[int, ...], trained: str, warm: Warm, chain: Path, copied: tuple[Path, list[Path]]
+    deleted: tuple[int, ...], trained: str, warm: Warm, chain: Path, copied: tuple[Path, list[Path]]
 ) -> None:
-    """It is trained again, from the same teacher to the same bits; what is there is not."""
+    """It is trained again, from the same teacher to the same bits; the others are not."""
     runs, models = copied
-    kept = {model: stamps(model) for number, model in enumerate(models) if number not in gone}
-    for number in gone:
+    remaining = {model: stamps(model) for number, model in enumerate(models) if number not in deleted}
+    for number in deleted:
         shutil.rmtree(models[number])
-    said = finish(warm, CHAIN, runs)
+    output = finish(warm, CHAIN, runs)
     names = ("patriarch", "generation 1", "generation 2")
     for number, name in enumerate(names):
-        assert f"{name}: {'trained in' if str(number) in trained else 'found trained'}" in said
-    assert {model: stamps(model) for model in kept} == kept
+        assert f"{name}: {'trained in' if str(number) in trained else 'already trained'}" in output
+    assert {model: stamps(model) for model in remaining} == remaining
     assert hashes(runs) == hashes(chain)
 
 
 @pytest.mark.fault(36)
 @pytest.mark.parametrize("what", ["a bit of its weights", "its weights", "its manifest"])
 def test_a_teacher_is_damaged(what: str, warm: Warm, chain: Path, copied: tuple[Path, list[Path]]) -> None:
-    """It stops there, and says what to do: nothing learns from it. What has no manifest was never finished."""
-    runs, (first, teacher, pupil) = copied
-    shutil.rmtree(pupil)
-    kept = stamps(first)
+    """The run stops with a remedy; no student learns from it. Without its manifest a model was never finished."""
+    runs, (first, teacher, student) = copied
+    shutil.rmtree(student)
+    first_stamps = stamps(first)
     match what:
         case "a bit of its weights":
             path = teacher / "weights.safetensors"
@@ -104,14 +108,14 @@ def test_a_teacher_is_damaged(what: str, warm: Warm, chain: Path, copied: tuple[
             (teacher / "manifest.json").unlink()
     if what != "its manifest":
         pid = warm.start(CHAIN, runs)
-        code, said = warm.wait(pid), warm.said(pid)
-        assert code == 1, said
-        assert "Traceback" not in said
-        assert "patriarch: found trained" in said
-        assert f"seed 0 failed: {teacher / 'weights.safetensors'} " in said
-        assert f"Delete {teacher} to train this model again" in said
-        assert not pupil.exists()
+        code, output = warm.wait(pid), warm.output(pid)
+        assert code == 1, output
+        assert "Traceback" not in output
+        assert "patriarch: already trained" in output
+        assert f"seed 0 failed: {teacher / 'weights.safetensors'} " in output
+        assert f"Delete {teacher} to train this model again" in output
+        assert not student.exists()
         shutil.rmtree(teacher)
     finish(warm, CHAIN, runs)
-    assert stamps(first) == kept
+    assert stamps(first) == first_stamps
     assert hashes(runs) == hashes(chain)

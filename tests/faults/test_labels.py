@@ -1,4 +1,4 @@
-"""Labels that are none: refused on loading, with how many there are and the first of them."""
+"""Invalid labels: refused on loading, with their number and the first of them."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ def arrays(split: str, name: str) -> dict[str, Any]:
     wrong = LABELS.astype(dtype)
     for row, value in changes:
         wrong[row] = value
-    other = "test" if split == "train" else "train"
+    valid_split = "test" if split == "train" else "train"
     images = {"train_images": IMAGES, "test_images": IMAGES}
-    return {**images, f"{split}_labels": wrong, f"{other}_labels": LABELS, "class_names": NAMES}
+    return {**images, f"{split}_labels": wrong, f"{valid_split}_labels": LABELS, "class_names": NAMES}
 
 
 @pytest.mark.fault(31)
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("name", BAD)
 def test_arrays_and_files_of_them(split: str, name: str, tmp_path: Path) -> None:
-    given_arrays = arrays(split, name)
+    invalid = arrays(split, name)
     message = f"{split}_labels: .*{BAD[name][2]}"
     with pytest.raises(ValueError, match=message.rstrip("$")):
-        from_arrays(**given_arrays)
-    np.savez(tmp_path / "mine.npz", **given_arrays)
+        from_arrays(**invalid)
+    np.savez(tmp_path / "mine.npz", **invalid)
     with pytest.raises(ValueError, match=rf"mine\.npz' cannot be used: {message}"):
         read_npz(tmp_path / "mine.npz")
 
@@ -78,7 +78,7 @@ def test_arrays_and_files_of_them(split: str, name: str, tmp_path: Path) -> None
     classes=st.integers(2, 50),
     form=st.sampled_from([list, np.asarray, torch.tensor]),
 )
-def test_every_label_is_one_or_is_counted(
+def test_every_label_is_valid_or_counted(
     labels: list[int], classes: int, form: Callable[[list[int]], Tensor | np.ndarray | list[int]]
 ) -> None:
     wrong = [row for row, label in enumerate(labels) if not 0 <= label < classes]
@@ -90,17 +90,13 @@ def test_every_label_is_one_or_is_counted(
 
 
 WITHOUT_LABELS = {"born_again", "permuted_dark_knowledge"}
-OF_LOGITS = {
-    name: made
-    for name, factory in factories().items()
-    if not (made := factory()).student_layers and not any(hasattr(term, "build") for term in made.terms)
-}
+OF_LOGITS = {name: term for name, factory in factories().items() if not (term := factory()).student_layers}
 
 
 @pytest.mark.fault(31)
 @pytest.mark.parametrize("name", sorted(OF_LOGITS.keys() - WITHOUT_LABELS))
-def test_a_label_that_reaches_a_loss_is_no_sample_to_skip(name: str) -> None:
-    """Whoever calls the losses without loading: none is made up, and none is the mean of the others."""
+def test_losses_raise_for_invalid_labels(name: str) -> None:
+    """For users who call the losses directly: an invalid label is neither replaced nor left out of the mean."""
     logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     for label in (-100, -1, 4):
         for labels in ([0, label, 2], [label] * 3):
@@ -137,5 +133,5 @@ def test_the_command(labels: list[float], warm: Warm, tmp_path: Path) -> None:
     bad = {0.5: "must be integers, not float64"}.get(
         labels[-1], f"1 of 6 labels are not from 0 to 1: {labels[-1]} at row 5"
     )
-    assert f"train_labels: {'labels ' if labels[-1] == 0.5 else ''}{bad}" in warm.said(pid)
+    assert f"train_labels: {'labels ' if labels[-1] == 0.5 else ''}{bad}" in warm.output(pid)
     assert not (tmp_path / "runs").exists()

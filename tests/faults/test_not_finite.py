@@ -1,4 +1,4 @@
-"""What is no finite number stops a training before the step, is named, and is nowhere kept."""
+"""A number that is not finite stops training before the step, is named, and is stored nowhere."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.conftest import Many, Tried
 from tests.faults import small
 from tests.faults.warm import Warm
 from tutelage import storage
-from tutelage.artifacts.pretrained import described
+from tutelage.artifacts.pretrained import read_metadata
 from tutelage.data import Batch, BatchLoader, CropFlip, Normalization
 from tutelage.engine import Engine
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.models.build import build
-from tutelage.objective import Objective, Prediction, Signals
+from tutelage.objective import LogitTerm, Objective, Prediction, Signals
 from tutelage.training import NotFinite, Record, Schedule, fit
 from tutelage.training.sgd import Sgd
 
@@ -49,34 +49,34 @@ def network() -> nn.Module:
 
 
 @dataclass(frozen=True)
-class Rooted:
-    """Its value is 0 and its gradient is not a number."""
+class Rooted(LogitTerm):
+    """A term whose value is 0 and whose gradient is not a number."""
 
     name: str = "rooted"
     needs_teacher: ClassVar[bool] = False
 
     def __call__(self, signals: Signals) -> Tensor:
-        apart = signals.student_logits - signals.student_logits.detach()
-        return apart.square().sum(1).sqrt()
+        difference = signals.student_logits - signals.student_logits.detach()
+        return difference.square().sum(1).sqrt()
 
-    def __str__(self) -> str:
+    def formula(self) -> str:
         return "|z - z|"
 
 
 @pytest.mark.fault(21)
 def test_a_gradient_that_is_not_finite_beside_a_finite_loss(tried: Tried) -> None:
-    one = network()
-    before = {name: value.detach().clone() for name, value in one.named_parameters()}
-    with pytest.raises(NotFinite) as caught:
-        list(loop(one, Objective((*labels_only().terms, Rooted()))))
-    found = re.fullmatch(
+    model = network()
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    with pytest.raises(NotFinite) as error:
+        list(loop(model, Objective((*labels_only().terms, Rooted()))))
+    match = re.fullmatch(
         r"the gradient is not finite at step 1 of 12, though the loss is [\d.]+ \(learning rate 0\.05, samples "
         r"(\d+, ){4}\d+ and 3 more; terms rooted; first in body\.0\.weight\): this step was not taken",
-        str(caught.value),
+        str(error.value),
     )
-    assert found, caught.value
-    assert all(torch.equal(value, before[name]) for name, value in one.named_parameters())
-    tried(1, "gradient that is no number, of one of two terms")
+    assert match, error.value
+    assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
+    tried(1, "gradient that is not a number, of one of two terms")
 
 
 @pytest.mark.fault(21)
@@ -87,8 +87,8 @@ def test_one_such_number_in_any_gradient_moves_no_weight_in_this_step_or_later(
     generator = torch.Generator().manual_seed(1)
     count = many(20, 1000)
     for _ in range(count):
-        one = network()
-        weights = list(one.parameters())
+        model = network()
+        weights = list(model.parameters())
         optimizer = Sgd(weights, momentum=0.9, nesterov=True, weight_decay=1e-4)
         for weight in weights:
             weight.grad = torch.randn(weight.shape, generator=generator)
@@ -135,27 +135,27 @@ def poison(name: str, value: float) -> Callable[[dict[str, Tensor]], None]:
         ("head.bias", torch.inf),
     ],
 )
-def test_a_teacher_with_one_such_number_stops_its_pupil_before_the_first_step(
+def test_a_teacher_with_one_such_number_stops_its_student_before_the_first_step(
     name: str, value: float, store: str, tmp_path: Path
 ) -> None:
-    """Such a teacher cannot be trained here: its file and its manifest were changed together."""
-    data, line = small.splits(), small.taught()
-    small.run(small.line(line.generations[0]), data, tmp_path)
-    teacher, pupil = small.models(line, data, tmp_path)
+    """No training leads to such a teacher: its file and manifest are changed together."""
+    data, lineage = small.splits(), small.teacher_and_student()
+    small.run(small.line(lineage.generations[0]), data, tmp_path)
+    teacher, student = small.models(lineage, data, tmp_path)
     small.change_weights(teacher, poison(name, value))
     before = small.state(teacher.folder)
     with pytest.raises(NotFinite, match=r"at step 1 of 8 .*; terms teacher\): the teacher's logits are not finite"):
-        small.run(line, data, tmp_path, teacher_store=store)
+        small.run(lineage, data, tmp_path, teacher_store=store)
     assert small.state(teacher.folder) == before
-    assert not pupil.finished
-    assert not storage.checkpoints(pupil.folder)
-    assert small.state(pupil.folder) == {}
+    assert not student.finished
+    assert not storage.checkpoints(student.folder)
+    assert small.state(student.folder) == {}
     stored = [path for path in (tmp_path / "teachers").glob("*/*") if path.suffix == ".block"]
     assert not stored
 
 
 class Bomb(small.Small):
-    """After some steps it gives what is no number, in its logits or only in its statistics."""
+    """A network whose logits, or only whose statistics, are not finite after some steps."""
 
     AFTER, IN = 6, "logits"
 
@@ -181,8 +181,8 @@ class Bomb(small.Small):
         ("statistic", r"after step 8, network/statistic holds values that are not finite numbers; nothing was saved"),
     ],
 )
-def test_what_was_kept_before_is_finite_and_the_same_command_stops_there_again(
-    where: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_stored_checkpoints_are_finite_and_the_same_command_stops_there_again(
+    where: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_epochs: None
 ) -> None:
     monkeypatch.setattr(Bomb, "IN", where)
     data = small.splits()
@@ -200,16 +200,14 @@ def test_what_was_kept_before_is_finite_and_the_same_command_stops_there_again(
 
 
 @pytest.mark.fault(21)
-def test_given_weights_that_are_not_finite_end_the_command_before_anything_is_trained(
-    warm: Warm, tmp_path: Path
-) -> None:
+def test_pretrained_weights_that_are_not_finite_end_the_command_before_training(warm: Warm, tmp_path: Path) -> None:
     weights = build("resnet8", 10, 1, seed=0).state_dict()
     weights["stage1.0.sum.body.norm1.running_var"][3] = torch.nan
     storage.write_bytes(tmp_path / "teacher.safetensors", storage.tensor_bytes(weights))
     words = ("run", "distill", "--teacher", "resnet8", "--teacher-weights", str(tmp_path / "teacher.safetensors"))
     pid = warm.start((*words, "--epochs", "1", "--train-size", "20"), tmp_path / "runs")
     assert warm.wait(pid) == 2
-    assert "has weights that are not finite: 1 in stage1.0.sum.body.norm1.running_var" in warm.said(pid)
+    assert "has weights that are not finite: 1 in stage1.0.sum.body.norm1.running_var" in warm.output(pid)
     assert not (tmp_path / "runs").exists()
 
 
@@ -223,8 +221,9 @@ def test_a_normalization_that_would_make_such_pixels(std: str, tmp_path: Path) -
     files["config.json"], count = re.subn(rb'("std": \[\s*)[\d.]+', rb"\g<1>" + std.encode(), files["config.json"])
     assert count == 1
     storage.commit(model.folder, files)
-    with pytest.raises(ValueError, match=r"says of its network cannot be used: .*(above 0|not a finite number)"):
-        described(str(model.folder))
+    refused = "does not describe a model: .*positive numbers|cannot be read as JSON: .*not a finite number"
+    with pytest.raises(ValueError, match=rf"config\.json ({refused})"):
+        read_metadata(str(model.folder))
 
 
 CURVES = {
@@ -236,19 +235,17 @@ CURVES = {
 
 @pytest.mark.fault(23)
 @pytest.mark.parametrize("name", CURVES)
-def test_no_epoch_is_chosen_whatever_the_holdout_says(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The last epoch is the model. (The curve is put in: an accuracy counts right answers, it is always a number.)"""
-    made = small.splits()
-    data = replace(made, holdout=made.test, fingerprint="with holdout")
+def test_no_epoch_is_selected_by_the_holdout(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last epoch is the model. (The accuracies are patched: a real accuracy is always a number.)"""
+    base = small.splits()
+    data = replace(base, holdout=base.test, fingerprint="with holdout")
     line = small.line(small.generation(schedule=SCHEDULE))
     small.run(line, data, tmp_path / "as it is")
-    told = iter(CURVES[name])
-    monkeypatch.setattr(sys.modules["tutelage.lineage.generation_trainer"], "accuracy", lambda *_: next(told))
+    accuracies = iter(CURVES[name])
+    monkeypatch.setattr(sys.modules["tutelage.lineage.generation_trainer"], "accuracy", lambda *_: next(accuracies))
     small.run(line, data, tmp_path / "fed")
     (plain,), (fed,) = (small.models(line, data, tmp_path / runs) for runs in ("as it is", "fed"))
     lines = map(json.loads, (fed.folder / "metrics.jsonl").read_text().splitlines())
-    assert [one["holdout/top1"] for one in lines] == pytest.approx(CURVES[name], nan_ok=True)
+    assert [record["holdout/top1"] for record in lines] == pytest.approx(CURVES[name], nan_ok=True)
     assert plain.weights_digest() == fed.weights_digest()
     assert plain.evaluation() == fed.evaluation()

@@ -1,4 +1,4 @@
-"""Requests that say what cannot be: TOML files of studies, and the JSON that runs are written down in."""
+"""Invalid requests: TOML files of studies, and the JSON files of runs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tutelage.artifacts.metadata import parse
 from tutelage.artifacts.model import Model
 from tutelage.cli import command
 from tutelage.evaluation import measure
-from tutelage.recipes import call, find, recipes
-from tutelage.recipes.study_spec import MAX_TOML, read_study, taken
+from tutelage.recipes import call, find_recipe, option_types, recipes
+from tutelage.recipes.study_spec import MAX_TOML, read_study
 from tutelage.storage import read_manifest
 from tutelage.study import Study
-from tutelage.study.spec import Failure, StudyRecord, load_failures, load_study, write_failures, write_study
+from tutelage.study.files import Failure, StudyRecord, load_failures, load_study, write_failures, write_study
 from tutelage.validation import MAX_DEPTH, checked, parse_json
 
 pytestmark = pytest.mark.fault(30)
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.fault(30)
 ONE = 'arms = ["baseline"]\n'
 BIG = 9 * 10**22
 TOML = {
-    # numbers, as text and as other numbers
+    # numbers: text and invalid numbers
     ONE + 'lr = "0.1"': "lr: expected a number, not '0.1'",
     ONE + 'epochs = "2"': "epochs: expected a whole number, not '2'",
     ONE + "epochs = 2.0": "epochs: expected a whole number, not 2.0",
@@ -47,8 +47,8 @@ TOML = {
     ONE + "seeds = [-1]": "seeds are whole numbers from 0 on, not [-1]",
     ONE + "seeds = [0, 0]": "a study needs seeds, each once, not [0, 0]",
     ONE + "seeds = 3": "seeds: expected a list, each a whole number, not 3",
-    ONE + "train_size = -1": "train_size must be from 10 (one image of each class) to 1796",
-    # other kinds
+    ONE + "train_size = -1": "train_size must be from 10 (one image per class) to 1796",
+    # wrong types
     ONE + "data = 3": "data: expected text, not 3",
     ONE + 'meter = "yes"': "meter: expected true or false, not 'yes'",
     ONE + "name = 5": "name: expected text, not 5",
@@ -63,92 +63,92 @@ TOML = {
     "arms = []": "a study needs at least one lineage",
     "epochs = 2": "a study needs arms: write arms = [...] or [[arms]] tables, each with a recipe",
     "": "a study needs arms",
-    # names that do not exist, with the nearest that do
-    ONE + "sedes = [0]": "unknown word 'sedes': did you mean seeds?",
-    ONE + "epoch = 2": "unknown word 'epoch': did you mean epochs?",
+    # unknown names, and the nearest known one
+    ONE + "sedes = [0]": "unknown key 'sedes': did you mean seeds?",
+    ONE + "epoch = 2": "unknown key 'epoch': did you mean epochs?",
     "arms = ['baselin']": "arms[0]: unknown recipe 'baselin': did you mean baseline?",
     "arms = [{recipe = 'tolerant', primry = 0.5}]": "unknown argument of tolerant 'primry': did you mean primary?",
     ONE + "model = 'resnet21'": "arms[0]: unknown model 'resnet21': did you mean resnet",
     ONE + "data = 'cifar1000'": "arms[0]: unknown dataset 'cifar1000': did you mean cifar10",
     ONE + "reference = 'tolerant'": "unknown reference 'tolerant': choose from baseline",
-    # twice
+    # duplicates
     ONE + "epochs = 2\nepochs = 3": "Cannot overwrite a value",
     "arms = [{recipe = 'baseline', lr = 0.1, lr = 0.2}]": "uplicate inline table key 'lr'",
     "[[arms]]\nrecipe = 'baseline'\n[arms.x]\n[arms.x]": "Cannot declare ('arms', 'x') twice",
     "arms = ['baseline', 'baseline']": "two arms of a study are named 'baseline': give each a name of its own",
-    # no TOML
+    # not TOML
     "arms = [": "Invalid value (at end of document)",
     "arms": "Expected '=' after a key in a key/value pair",
     "\0": "Invalid statement (at line 1, column 1)",
     "arms = " + "[" * 5000 + "]" * 5000: "its arrays are nested too deep",
     "a" + ".a" * 32_000 + " = 1": "a key has more than 50 parts",
     "[" + "'a' . " * 10_000 + "a]": "a key has more than 50 parts",
-    ONE + "#" * MAX_TOML: f"has more than the {MAX_TOML} bytes that a study needs",
+    ONE + "#" * MAX_TOML: f"is larger than {MAX_TOML} bytes, the limit for a study",
 }
-"""TOML that is none or asks for what cannot be, and what is said of it."""
+"""TOML that is malformed or an invalid request, and the message for it."""
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TUTELAGE_RUNS", "runs")
 
     def run(*words: str) -> str:
-        """Ask in vain: one line, and nothing is written."""
+        """Execute a command that is refused with one line, and writes nothing."""
         code = command(list(words))
-        said = capsys.readouterr()
-        assert (code, said.out, said.err.count("\n")) == (2, "", 1), (code, said)
+        captured = capsys.readouterr()
+        assert (code, captured.out, captured.err.count("\n")) == (2, "", 1), (code, captured)
         assert not (tmp_path / "runs").exists()
-        return said.err
+        return captured.err
 
     return run
 
 
-def test_a_file_that_asks_for_what_cannot_be(ask: Any, tmp_path: Path, tried: Tried) -> None:
-    for text, message in TOML.items():
+def test_an_invalid_file_is_refused(refused: Any, tmp_path: Path, tried: Tried) -> None:
+    for text, expected in TOML.items():
         (tmp_path / "a.toml").write_text(text)
-        said = ask("study", "a.toml")
-        assert said.startswith("tutelage: a.toml")
-        assert message in said, (text[:200], said)
-        assert len(said) < 1000
+        message = refused("study", "a.toml")
+        assert message.startswith("tutelage: a.toml")
+        assert expected in message, (text[:200], message)
+        assert len(message) < 1000
     for content in (b"\xff\xfe", b"arms = ['\x80']", b"\xef\xbb\xbfarms = ['baseline']"):
         (tmp_path / "a.toml").write_bytes(content)
-        assert ask("study", "a.toml").startswith("tutelage: a.toml: ")
+        assert refused("study", "a.toml").startswith("tutelage: a.toml: ")
     (tmp_path / "folder.toml").mkdir()
-    assert "folder.toml" in ask("study", "folder.toml")
-    assert "nowhere.toml" in ask("study", "nowhere.toml")
+    assert "folder.toml" in refused("study", "folder.toml")
+    assert "nowhere.toml" in refused("study", "nowhere.toml")
     tried(len(TOML) + 5, "TOML files refused in one line that names the place")
 
 
-def test_run_takes_no_file(ask: Any, tmp_path: Path) -> None:
+def test_run_accepts_no_file(refused: Any, tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(ONE)
-    assert "unknown recipe 'a.toml'" in ask("run", "a.toml")
-    assert "a TOML file is for tutelage study" in ask("run", "a.toml")
+    assert "unknown recipe 'a.toml'" in refused("run", "a.toml")
+    assert "a TOML file is for tutelage study" in refused("run", "a.toml")
 
 
 @pytest.mark.parametrize(("option", "value"), [("--lr", "nan"), ("--lr", "inf"), ("--epochs", str(BIG))])
-def test_the_command_line_takes_no_such_numbers_either(ask: Any, option: str, value: str) -> None:
-    assert f"{option[2:]}: expected a number, not {value}" in ask("run", "baseline", option, value)
+def test_the_command_line_refuses_such_numbers_too(refused: Any, option: str, value: str) -> None:
+    assert f"{option[2:]}: expected a number, not {value}" in refused("run", "baseline", option, value)
 
 
-def texts(kind: Any) -> bool:
-    return "str" in str(kind)
+def accepts_text(annotation: Any) -> bool:
+    return "str" in str(annotation)
 
 
-def test_a_file_is_data_and_names_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: Tried) -> None:
-    """Not one of the arguments of any recipe that takes text: the code of the name would leave a mark."""
+def test_a_file_cannot_name_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: Tried) -> None:
+    """No argument of any recipe that accepts text: running the named code would create the marker."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\nnet = recipe = print\n")
     monkeypatch.syspath_prepend(tmp_path)
     count, refused = 0, set()
     for name in ("evil.py:net", "evil:net", f"{tmp_path}/evil.py:net"):
-        asked = [{"recipe": name}]
+        arms = [{"recipe": name}]
         for recipe in recipes():
-            options = [option for option, kind in taken(find(recipe)).items() if texts(kind)]
-            asked += [{"recipe": recipe, option: value} for option in options for value in (name, [name])]
-        for arm in asked:
-            said = ", ".join(f"{key} = {json.dumps(value)}" for key, value in arm.items())
-            (tmp_path / "a.toml").write_text(f"arms = [{{{said}}}]")
+            options = [option for option, kind in option_types(find_recipe(recipe)).items() if accepts_text(kind)]
+            arms += [{"recipe": recipe, option: value} for option in options for value in (name, [name])]
+        for arm in arms:
+            fields = ", ".join(f"{key} = {json.dumps(value)}" for key, value in arm.items())
+            (tmp_path / "a.toml").write_text(f"arms = [{{{fields}}}]")
             try:
                 read_study(tmp_path / "a.toml")
             except ValueError as error:
@@ -160,17 +160,17 @@ def test_a_file_is_data_and_names_no_code(tmp_path: Path, monkeypatch: pytest.Mo
     tried(count, "names of code in TOML files, none of which was imported")
 
 
-def test_a_trusted_file_may_name_code(tmp_path: Path, ask: Any) -> None:
+def test_a_trusted_file_may_name_code(tmp_path: Path, refused: Any) -> None:
     (tmp_path / "mine.py").write_text(
         f"open({str(tmp_path / 'marker')!r}, 'w').close()\nfrom tutelage.recipes.baselines import baseline\n"
     )
     (tmp_path / "a.toml").write_text('arms = [{recipe = "mine.py:baseline", epochs = 2}]')
-    assert "'mine.py:baseline' is code outside tutelage" in ask("study", "a.toml")
+    assert "'mine.py:baseline' is code outside tutelage" in refused("study", "a.toml")
     assert not (tmp_path / "marker").exists()
-    assert read_study(tmp_path / "a.toml", trust=True).lineages[0].name == "baseline"
+    assert read_study(tmp_path / "a.toml", trust=True)[0].lineages[0].name == "baseline"
     assert (tmp_path / "marker").exists()
     (tmp_path / "a.toml").write_text('arms = [{recipe = "os:system", command = "true"}]')
-    assert "the recipe system must return a Lineage, not int" in ask("study", "a.toml", "--trust")
+    assert "the recipe system must return a Lineage, not int" in refused("study", "a.toml", "--trust")
 
 
 # ---------------------------------------------------------------- JSON of a run
@@ -193,15 +193,15 @@ WRONG = (
 )
 
 
-def written() -> StudyRecord:
+def study_record() -> StudyRecord:
     lineages = (call("distill", epochs=2, temperature=2.0), call("tolerant", epochs=2, generations=1))
     return StudyRecord(
         study=Study(lineages=lineages), precision="fp32", fingerprints=("f", "f"), num_classes=(10, 10), command="t"
     )
 
 
-def changed(tree: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """The tree with each of its values replaced by each wrong one, left out, or under a name that does not exist."""
+def variants(tree: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """The tree with each of its values replaced by each wrong one, left out, or renamed to an unknown key."""
 
     def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
         inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -211,8 +211,8 @@ def changed(tree: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
 
     for path in places(tree):
         for wrong in (*WRONG, "left out", "renamed"):
-            whole = copy.deepcopy(tree)
-            holder = whole
+            variant = copy.deepcopy(tree)
+            holder = variant
             for step in path[:-1]:
                 holder = holder[step]
             if wrong == "left out":
@@ -221,40 +221,40 @@ def changed(tree: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
                 holder[f"{path[-1]}s"] = holder.pop(path[-1])
             else:
                 holder[path[-1]] = copy.deepcopy(wrong)
-            yield path, whole
+            yield path, variant
 
 
-def test_a_study_with_anything_wrong_in_it_is_read_or_refused(tmp_path: Path, many: Many, tried: Tried) -> None:
-    """Whatever stands where: a ``StudyRecord`` of the right kinds, or one error that names the file."""
-    write_study(written(), tmp_path)
-    name = written().study.name
+def test_a_study_with_any_value_changed_is_read_or_refused(tmp_path: Path, many: Many, tried: Tried) -> None:
+    """The result is a ``StudyRecord`` with the right types, or one error that names the file."""
+    write_study(study_record(), tmp_path)
+    name = study_record().study.name
     path = tmp_path / "studies" / name / "study.json"
     count = refused = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda _: None)
-        for place, tree in islice(changed(serialization.to_json(written())), 0, None, many(11, 1)):
+        for place, tree in islice(variants(serialization.to_json(study_record())), 0, None, many(11, 1)):
             storage.commit(path.parent, {"study.json": json.dumps(tree).encode()})
             count += 1
             try:
-                found = load_study(name, tmp_path)
+                record = load_study(name, tmp_path)
             except ValueError as error:
                 refused += 1
                 assert str(path) in str(error), place  # noqa: PT017 - either outcome is right
             else:
-                assert serialization.digest(found)
+                assert serialization.digest(record)
     assert refused > 0.8 * count
     tried(count, f"changed values in a study.json, {refused} refused by name and the others of the right kind")
 
 
-def test_a_model_with_anything_wrong_in_it_is_read_or_refused(tmp_path: Path, many: Many, tried: Tried) -> None:
+def test_a_model_with_any_value_changed_is_read_or_refused(tmp_path: Path, many: Many, tried: Tried) -> None:
     labels = torch.arange(6) % 3
     logits = torch.eye(3)[labels]
     trees: dict[str, Any] = {
-        "evaluation.json": {name: measure(logits, labels) for name in ("test", "train", "holdout")},
+        "evaluation.json": {name: measure(logits, labels).to_json() for name in ("test", "train", "holdout")},
         "config.json": {
             "place": 0,
             "lineage_seed": 0,
-            "lineage": serialization.to_json(written().study.lineages[0]),
+            "lineage": serialization.to_json(study_record().study.lineages[0]),
             "class_names": ["a", "b", "c"],
             "input": [1, 8, 8],
             "data_fingerprint": "f",
@@ -267,7 +267,7 @@ def test_a_model_with_anything_wrong_in_it_is_read_or_refused(tmp_path: Path, ma
     storage.commit(tmp_path, {name: json.dumps(tree).encode() for name, tree in trees.items()})
     readers = {
         "evaluation.json": (model.evaluation,),
-        "config.json": (model.made_of, model.network, model.normalization),
+        "config.json": (model.config, model.network_name, model.normalization),
     }
     for parts in readers.values():
         for part in parts:
@@ -275,12 +275,12 @@ def test_a_model_with_anything_wrong_in_it_is_read_or_refused(tmp_path: Path, ma
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda _: None)
         for name, tree in trees.items():
-            for place, spoilt in islice(changed(tree), 0, None, many(4, 1)):
+            for place, variant in islice(variants(tree), 0, None, many(4, 1)):
                 if place[:1] == ("lineage",) and len(place) > 4:
-                    continue  # those of the test above
+                    continue  # covered by the test above
                 storage.commit(
                     tmp_path,
-                    {other: json.dumps(spoilt if other == name else t).encode() for other, t in trees.items()},
+                    {file: json.dumps(variant if file == name else t).encode() for file, t in trees.items()},
                 )
                 for part in readers[name]:
                     count += 1
@@ -291,8 +291,8 @@ def test_a_model_with_anything_wrong_in_it_is_read_or_refused(tmp_path: Path, ma
     tried(count, "changed values in the JSON of a model, read or refused by name")
 
 
-def test_a_contract_with_anything_wrong_in_it_is_read_or_refused(tried: Tried) -> None:
-    whole = {
+def test_metadata_with_any_value_changed_is_read_or_refused(tried: Tried) -> None:
+    metadata = {
         "format": 1,
         "model": "resnet8",
         "input": {"channels": 1, "height": 8, "width": 8},
@@ -300,25 +300,25 @@ def test_a_contract_with_anything_wrong_in_it_is_read_or_refused(tried: Tried) -
         "class_names": ["a", "b"],
         "about": {},
     }
-    assert parse(whole, "model.json").model == "resnet8"
+    assert parse(metadata, "model.json").model == "resnet8"
     count = 0
-    for place, tree in changed(whole):
+    for place, tree in variants(metadata):
         count += 1
         try:
             parse(tree, "model.json")
         except ValueError as error:
-            assert str(error).startswith("model.json is not a contract"), place  # noqa: PT017 - either is right
-    tried(count, "changed values in a contract, read or refused by name")
+            assert str(error).startswith("model.json is not model metadata"), place  # noqa: PT017 - either is right
+    tried(count, "changed values in model metadata, read or refused by name")
 
 
-def test_failures_with_anything_wrong_in_them(tmp_path: Path) -> None:
-    write_study(written(), tmp_path)
-    name = written().study.name
-    write_failures(name, [Failure(seed=1, arm="a", text="why")], tmp_path)
-    assert load_failures(name, tmp_path) == (Failure(seed=1, arm="a", text="why"),)
+def test_invalid_failures(tmp_path: Path) -> None:
+    write_study(study_record(), tmp_path)
+    name = study_record().study.name
+    write_failures(name, [Failure(seed=1, arm="a", message="why")], tmp_path)
+    assert load_failures(name, tmp_path) == (Failure(seed=1, arm="a", message="why"),)
     path = tmp_path / "studies" / name / "failures.json"
-    whole = json.loads(path.read_text())
-    for wrong in (None, 3, "x", {}, [3], [[]], [{"is": "data:DataConfig"}], [whole[0] | {"seed": "1"}]):
+    original = json.loads(path.read_text())
+    for wrong in (None, 3, "x", {}, [3], [[]], [{"is": "data:DataConfig"}], [original[0] | {"seed": "1"}]):
         path.write_text(json.dumps(wrong))
         with pytest.raises(storage.Damaged, match=r"failures\.json: \$"):
             load_failures(name, tmp_path)
@@ -329,8 +329,8 @@ def test_failures_with_anything_wrong_in_them(tmp_path: Path) -> None:
     [
         ("", "Expecting value"),
         ("{", "Expecting property name"),
-        ('{"a": 1, "a": 2}', "it says 'a' twice"),
-        ('[{"b": {"long": 1, "long": 1}}]', "it says 'long' twice"),
+        ('{"a": 1, "a": 2}', "it contains the key 'a' twice"),
+        ('[{"b": {"long": 1, "long": 1}}]', "it contains the key 'long' twice"),
         ("[NaN]", "NaN is not a finite number"),
         ('{"lr": -Infinity}', "-Infinity is not a finite number"),
         ("1e999", "1e999 is not a finite number"),
@@ -343,14 +343,14 @@ def test_failures_with_anything_wrong_in_them(tmp_path: Path) -> None:
         ("\x1b[2J", "Expecting value"),
     ],
 )
-def test_json_that_is_none(text: str | bytes, message: str) -> None:
-    with pytest.raises(ValueError, match=r"^a\.json cannot be read as JSON: ") as caught:
+def test_invalid_json(text: str | bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=r"^a\.json cannot be read as JSON: ") as error:
         parse_json(text, "a.json")
-    assert message in str(caught.value)
-    assert str(caught.value).isprintable()
+    assert message in str(error.value)
+    assert str(error.value).isprintable()
 
 
-def test_json_that_is_some() -> None:
+def test_valid_json() -> None:
     assert parse_json("[" * 100 + "]" * 100, "a.json") is not None
     assert parse_json('{"a": [1, 2.5, null, true, "é"], "b": {}}', "a.json") == {
         "a": [1, 2.5, None, True, "é"],
@@ -370,22 +370,22 @@ def test_json_that_is_some() -> None:
         ({}, dict, None),
     ],
 )
-def test_what_a_value_must_be(value: Any, kind: Any, expected: str | None) -> None:
+def test_checked_values(value: Any, kind: Any, expected: str | None) -> None:
     if expected is None:
         assert checked(value, kind, "here") == value
         return
-    with pytest.raises(ValueError, match=r"^here: expected ") as caught:
+    with pytest.raises(ValueError, match=r"^here: expected ") as error:
         checked(value, kind, "here")
-    assert str(caught.value).startswith(f"here: expected {expected}")
-    assert len(str(caught.value)) < 200
+    assert str(error.value).startswith(f"here: expected {expected}")
+    assert len(str(error.value)) < 200
 
 
-def test_a_manifest_with_anything_wrong_in_it(tmp_path: Path, tried: Tried) -> None:
+def test_a_manifest_with_any_value_changed(tmp_path: Path, tried: Tried) -> None:
     storage.commit(tmp_path, {"a": b"1", "b": b"2"}, note={"seed": 1})
-    whole = json.loads((tmp_path / "manifest.json").read_bytes())
+    manifest = json.loads((tmp_path / "manifest.json").read_bytes())
     assert read_manifest(tmp_path)["note"] == {"seed": 1}
     count = 0
-    for _, tree in changed({key: value for key, value in whole.items() if key != "sha256"}):
+    for _, tree in variants({key: value for key, value in manifest.items() if key != "sha256"}):
         (tmp_path / "manifest.json").write_text(json.dumps(tree))
         count += 1
         try:

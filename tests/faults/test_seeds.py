@@ -1,10 +1,9 @@
-"""One seed of a study fails: the others do not, all that is shown says so, and a second run makes up for it."""
+"""One seed of a study fails: the others finish, every output reports it, and a second run trains what is missing."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import statistics
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Tried
-from tests.faults.commands import finish, made_of, stamps
+from tests.faults.commands import config_of, finish, stamps
 from tests.faults.warm import Warm
 
 WORDS = (
@@ -29,58 +28,55 @@ REASONS = {
 
 
 @pytest.mark.fault(37)
-@pytest.mark.parametrize("side_by_side", [False, pytest.param(True, marks=pytest.mark.torture)])
-def test_seeds_that_fail(side_by_side: bool, warm: Warm, tmp_path: Path, tried: Tried) -> None:
-    """In one process, one after the other; or side by side, where the process of one of them is killed too."""
+@pytest.mark.parametrize("parallel", [False, pytest.param(True, marks=pytest.mark.torture)])
+def test_seeds_that_fail(parallel: bool, warm: Warm, tmp_path: Path, tried: Tried) -> None:
+    """In one process, one after the other; or in parallel, where the process of one seed is killed too."""
     runs, page, table = tmp_path / "runs", tmp_path / "page.md", tmp_path / "table.csv"
-    faults = {"1": "nan", "2": "raise", "4": "memory", **({"0": "die"} if side_by_side else {})}
+    faults = {"1": "nan", "2": "raise", "4": "memory", **({"0": "die"} if parallel else {})}
     seeds = list(range(6))
-    well = [seed for seed in seeds if str(seed) not in faults]
-    both = [seed for seed in seeds if faults.get(str(seed)) != "die"]  # seeds of the arm that does not fail
+    finished_seeds = [seed for seed in seeds if str(seed) not in faults]
+    sound_seeds = [seed for seed in seeds if faults.get(str(seed)) != "die"]  # finished seeds of the sound arm
     words = (*WORDS, "--seeds", *map(str, seeds), "--markdown", str(page), "--csv", str(table))
+    words = (*words, "--processes", "3" if parallel else "1")
 
     pid = warm.start(words, runs, FAULTS=json.dumps(faults))
-    if not side_by_side:
-        os.sched_setaffinity(pid, {min(os.sched_getaffinity(0))})  # as many processes as there are cores for them
-    code, said = warm.wait(pid), warm.said(pid)
-    assert code == 1, said
-    assert "Traceback" not in said
-    arms = {made_of(model)["lineage"]["name"] for model in (runs / "models").iterdir() if finished(model)}
+    code, output = warm.wait(pid), warm.output(pid)
+    assert code == 1, output
+    assert "Traceback" not in output
+    arms = {config_of(model)["lineage"]["name"] for model in (runs / "models").iterdir() if finished(model)}
     assert arms == {"baseline", "plain"}
     (study,) = (runs / "studies").iterdir()
     finish(warm, ("report",), runs)
     html = next((runs / "reports").glob("*.html")).read_text()
     for seed, fault in faults.items():
         arm = "" if fault == "die" else "baseline, "
-        assert f"failed: {arm}seed {seed}: " in said
-        for shown in (said, page.read_text(), html):
-            assert plain(REASONS[fault]) in plain(shown)
-    assert f"{len(well)} of 6" in said
-    assert f"{len(well)} of 6" in page.read_text()
-    assert f"{len(well)} of 6" in html
+        assert f"failed: {arm}seed {seed}: " in output
+        for text in (output, page.read_text(), html):
+            assert plain(REASONS[fault]) in plain(text)
+    assert f"{len(finished_seeds)} of 6" in output
+    assert f"{len(finished_seeds)} of 6" in page.read_text()
+    assert f"{len(finished_seeds)} of 6" in html
 
     lines = {line["arm"]: line for line in csv.DictReader(table.read_text().splitlines())}
     accuracies = {
-        (told["lineage"]["name"], told["lineage_seed"]): json.loads((model / "evaluation.json").read_bytes())
+        (config["lineage"]["name"], config["lineage_seed"]): json.loads((model / "evaluation.json").read_bytes())
         for model in (runs / "models").iterdir()
-        if finished(model) and (told := made_of(model))
+        if finished(model) and (config := config_of(model))
     }
-    for arm, there in (("baseline", well), ("plain", both)):
-        found = [accuracies[arm, seed]["test"]["top1"] for seed in there]
-        assert float(lines[arm]["top1"]) == pytest.approx(statistics.fmean(found))
-    assert sorted(seed for arm, seed in accuracies if arm == "baseline") == well
+    for arm, expected_seeds in (("baseline", finished_seeds), ("plain", sound_seeds)):
+        accuracies_of_arm = [accuracies[arm, seed]["test"]["top1"] for seed in expected_seeds]
+        assert float(lines[arm]["top1"]) == pytest.approx(statistics.fmean(accuracies_of_arm))
+    assert sorted(seed for arm, seed in accuracies if arm == "baseline") == finished_seeds
 
-    kept = {model: stamps(model) for model in (runs / "models").iterdir() if finished(model)}
+    earlier = {model: stamps(model) for model in (runs / "models").iterdir() if finished(model)}
     pid = warm.start(words, runs)
-    if not side_by_side:
-        os.sched_setaffinity(pid, {min(os.sched_getaffinity(0))})
-    code, said = warm.wait(pid), warm.said(pid)
-    assert code == 0, said
-    assert {model: stamps(model) for model in kept} == kept
-    assert sorted(map(int, re.findall(r"seed (\d), baseline, baseline: trained in", said))) == sorted(
+    code, output = warm.wait(pid), warm.output(pid)
+    assert code == 0, output
+    assert {model: stamps(model) for model in earlier} == earlier
+    assert sorted(map(int, re.findall(r"seed (\d), baseline, baseline: trained in", output))) == sorted(
         map(int, faults)
     )
-    assert "failed" not in said
+    assert "failed" not in output
     assert "failed" not in page.read_text()
     assert "of 6" not in page.read_text()
     assert len(list((runs / "models").iterdir())) == 2 * len(seeds)
@@ -93,5 +89,5 @@ def finished(model: Path) -> bool:
 
 
 def plain(text: str) -> str:
-    """Without what lines, tables and pages do to it."""
+    """The text without line breaks, table borders, escapes and markup."""
     return re.sub(r"[^\w.,:]+", "", text.replace("&#39;", "").replace("\\\\n", "n").replace("\\n", "n"))

@@ -1,4 +1,4 @@
-"""What lies on disk is spoiled, newer, old or left by the dead: told from what is whole, and never built upon."""
+"""Damaged, newer, older and stale files on disk: distinguished from complete ones, and never used."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from tutelage.artifacts.model import Model
 from tutelage.data import CropFlip, DataConfig, Splits
 from tutelage.engine import Engine
 from tutelage.evaluation import predict
-from tutelage.lineage import Generation, Lineage, models_of, train
+from tutelage.lineage import Generation, Lineage, TrainingProgress, TrainOptions, models_of, train
 from tutelage.methods.hinton import labels_only
 from tutelage.models.build import build
-from tutelage.recipes import find
+from tutelage.recipes import find_recipe
 from tutelage.storage import Checkpoint, Damaged, NewerFormat, folders
 from tutelage.study import Study, StudyRecord, load_study
-from tutelage.study.spec import write_study
+from tutelage.study.files import write_study
 from tutelage.training import Schedule
 
 
@@ -49,40 +49,41 @@ def lineage(model: str = "resnet8") -> Lineage:
     return Lineage(name="line", data=DataConfig(name="made"), views=CropFlip(padding=1), generations=(only,))
 
 
-def trained(line: Lineage, splits: Splits, runs: Path, until: int = 3) -> Model:
-    """The model of a lineage, trained for so many epochs; a checkpoint after each one."""
+def train_until(line: Lineage, splits: Splits, runs: Path, until: int = 3) -> Model:
+    """The model of a lineage, trained for ``until`` epochs, with a checkpoint after each."""
     engine = Engine.choose("cpu", "fp32", 1)
-    for progress in train(line, 0, splits, runs=runs, engine=engine, checkpoint_seconds=0.0):
-        if progress.record is not None and progress.record.epoch > until:
+    options = TrainOptions(checkpoint_seconds=0.0)
+    for event in train(line, 0, splits, runs=runs, engine=engine, options=options):
+        if isinstance(event, TrainingProgress) and event.step * 3 // event.steps > until:
             break
     return models_of(line, 0, splits.fingerprint, "fp32", runs)[0]
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Checkpoint, Checkpoint]:
+def two_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Checkpoint, Checkpoint]:
     """A real model's folder with two checkpoints, the newest first."""
     torch.set_num_threads(1)
-    model = trained(lineage(), make_splits(), tmp_path_factory.mktemp("stopped"), until=2)
+    model = train_until(lineage(), make_splits(), tmp_path_factory.mktemp("stopped"), until=2)
     newest, before = storage.checkpoints(model.folder)
     return model.folder, newest, before
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Model:
     torch.set_num_threads(1)
-    return trained(lineage(), make_splits(), tmp_path_factory.mktemp("whole"))
+    return train_until(lineage(), make_splits(), tmp_path_factory.mktemp("whole"))
 
 
 @contextmanager
-def changed(path: Path, content: bytes | None) -> Iterator[None]:
-    """A file holds something else, or is not there, for a while."""
-    whole = path.read_bytes()
+def replaced(path: Path, content: bytes | None) -> Iterator[None]:
+    """Replace or delete (``None``) a file temporarily."""
+    original = path.read_bytes()
     if content is None:
         path.unlink()
     else:
         path.write_bytes(content)
     yield
-    path.write_bytes(whole)
+    path.write_bytes(original)
 
 
 def flipped(content: bytes, draw: random.Random) -> bytes:
@@ -95,136 +96,141 @@ def files(folder: Path) -> list[Path]:
 
 
 def some_files(folder: Path, count: int, draw: random.Random) -> list[Path]:
-    """Half of them drawn by size, as bits rot, half of them by name: the small ones matter as well."""
+    """Random files: half of them by size, as bits rot, and half uniformly, since small files matter too."""
     paths = files(folder)
     by_size = draw.choices(paths, [path.stat().st_size for path in paths], k=count - count // 2)
     return by_size + draw.choices(paths, k=count // 2)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """All that lies in a folder, but for the lock, which says who came last, and temporary files, which go."""
+    """All files of a folder except the lock, which names its last holder, and temporary files."""
     paths = [
         path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((".lock", ".partial-"))
     ]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def newest_of(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    said: list[str] = []
-    return storage.newest_checkpoint(folder, said.append), said
+def newest_with_warnings(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    warnings: list[str] = []
+    return storage.newest_checkpoint(folder, warnings.append), warnings
 
 
 @pytest.mark.fault(6)
 def test_a_flipped_bit_of_a_checkpoint(
-    stopped: tuple[Path, Checkpoint, Checkpoint], many: Many, tried: Tried
+    two_checkpoints: tuple[Path, Checkpoint, Checkpoint], many: Many, tried: Tried
 ) -> None:
-    folder, newest, before = stopped
+    folder, newest, before = two_checkpoints
     draw = random.Random(6)
     paths = some_files(newest.folder, many(60, 300), draw)
     for path in paths:
-        with changed(path, flipped(path.read_bytes(), draw)):
-            found, said = newest_of(folder)
-        assert found == before
-        assert len(said) == 1
-        assert f"skipping a damaged checkpoint: {newest.folder}" in said[0]
-    assert newest_of(folder) == (newest, [])
+        with replaced(path, flipped(path.read_bytes(), draw)):
+            checkpoint, warnings = newest_with_warnings(folder)
+        assert checkpoint == before
+        assert len(warnings) == 1
+        assert f"skipping a damaged checkpoint: {newest.folder}" in warnings[0]
+    assert newest_with_warnings(folder) == (newest, [])
     tried(len(paths), "single bits flipped in a real checkpoint, each found and the checkpoint before used")
 
 
 @pytest.mark.fault(6)
-def test_a_flipped_bit_of_a_finished_model(whole: Model, many: Many, tried: Tried) -> None:
+def test_a_flipped_bit_of_a_finished_model(complete: Model, many: Many, tried: Tried) -> None:
     draw = random.Random(7)
-    paths = some_files(whole.folder, many(60, 300), draw)
+    paths = some_files(complete.folder, many(60, 300), draw)
     for path in paths:
-        with changed(path, flipped(path.read_bytes(), draw)), pytest.raises(Damaged, match=path.name) as fault:
-            whole.verify()
-        assert str(fault.value).endswith(f"Delete {whole.folder} to train this model again")
-    whole.verify()
+        with replaced(path, flipped(path.read_bytes(), draw)), pytest.raises(Damaged, match=path.name) as fault:
+            complete.verify()
+        assert str(fault.value).endswith(f"Delete {complete.folder} to train this model again")
+    complete.verify()
     tried(len(paths), "single bits flipped in a real finished model, each found")
 
 
 @pytest.mark.fault(6)
 def test_every_flipped_bit_of_a_manifest(tmp_path: Path, many: Many, tried: Tried) -> None:
     storage.commit(tmp_path, {"a": b"1"}, note={"seconds": 1.25, "who": "Zo\u00eb"})
-    path, said = tmp_path / storage.MANIFEST, storage.read_manifest(tmp_path)
+    path, manifest = tmp_path / storage.MANIFEST, storage.read_manifest(tmp_path)
     content = path.read_bytes()
     bits = range(0, 8 * len(content), many(13, 1))
-    same = []
+    equivalent = []
     for bit in bits:
         path.write_bytes(content[: bit // 8] + bytes([content[bit // 8] ^ 1 << bit % 8]) + content[bit // 8 + 1 :])
         try:
-            assert storage.read_manifest(tmp_path) == said
-            same.append(path.read_bytes())
+            assert storage.read_manifest(tmp_path) == manifest
+            equivalent.append(path.read_bytes())
         except Damaged:
             pass
-    assert all(b"\\u00EB" in one or b"\\u00eB" in one or b"\\u00Eb" in one for one in same)
-    tried(len(bits), f"flipped bits of one manifest, all found but {len(same)} that say the same as before")
+    assert all(b"\\u00EB" in one or b"\\u00eB" in one or b"\\u00Eb" in one for one in equivalent)
+    tried(
+        len(bits), f"flipped bits of one manifest, all found except {len(equivalent)} without effect on its meaning"
+    )
 
 
 @pytest.mark.fault(5)
-def test_a_truncated_checkpoint(stopped: tuple[Path, Checkpoint, Checkpoint], tried: Tried) -> None:
-    folder, newest, before = stopped
+def test_a_truncated_checkpoint(two_checkpoints: tuple[Path, Checkpoint, Checkpoint], tried: Tried) -> None:
+    folder, newest, before = two_checkpoints
     count = 0
     for path in files(newest.folder):
-        whole = path.read_bytes()
+        original = path.read_bytes()
         for percent in range(101):
-            left = whole[: len(whole) * percent // 100]
-            with changed(path, left):
-                found, said = newest_of(folder)
-            if left == whole:
-                assert (found, said) == (newest, [])
+            truncated = original[: len(original) * percent // 100]
+            with replaced(path, truncated):
+                checkpoint, warnings = newest_with_warnings(folder)
+            if truncated == original:
+                assert (checkpoint, warnings) == (newest, [])
                 continue
             count += 1
-            assert found == before
-            (line,) = said
-            assert str(path) in line
-            assert path.name == storage.MANIFEST or f"has {len(left)} bytes, its manifest says {len(whole)}" in line
+            assert checkpoint == before
+            (warning,) = warnings
+            assert str(path) in warning
+            assert (
+                path.name == storage.MANIFEST
+                or f"has {len(truncated)} bytes, its manifest says {len(original)}" in warning
+            )
     assert count == 400
-    tried(count, "truncations of the files of a real checkpoint in steps of 1 %, each found and told")
+    tried(count, "truncations of the files of a real checkpoint in steps of 1 %, each found and reported")
 
 
 @pytest.mark.fault(7)
-@pytest.mark.parametrize("spoiled", ["flipped", "empty", "missing"])
+@pytest.mark.parametrize("damage", ["flipped", "empty", "missing"])
 def test_no_checkpoint_is_valid(
-    stopped: tuple[Path, Checkpoint, Checkpoint], splits: Splits, spoiled: str, tmp_path: Path
+    two_checkpoints: tuple[Path, Checkpoint, Checkpoint], splits: Splits, damage: str, tmp_path: Path
 ) -> None:
-    folder, *both = stopped
+    folder, *both = two_checkpoints
     model = models_of(lineage(), 0, splits.fingerprint, "fp32", tmp_path)[0]
     for name, content in tree(folder).items():
         storage.write_bytes(model.folder / name, content)
     for checkpoint in both:
         path = model.folder / checkpoint.folder.relative_to(folder) / "state.safetensors"
         content = flipped(path.read_bytes(), random.Random(1))
-        path.write_bytes(content if spoiled == "flipped" else b"")
-        if spoiled == "missing":
+        path.write_bytes(content if damage == "flipped" else b"")
+        if damage == "missing":
             path.unlink()
-    left = tree(tmp_path)
+    files_before = tree(tmp_path)
     with pytest.raises(Damaged, match=r"no checkpoint in .* is valid") as fault:
-        trained(lineage(), splits, tmp_path)
-    reason = {"flipped": "has SHA-256", "empty": "has 0 bytes", "missing": "is missing"}[spoiled]
+        train_until(lineage(), splits, tmp_path)
+    reason = {"flipped": "has SHA-256", "empty": "has 0 bytes", "missing": "is missing"}[damage]
     for checkpoint in both:
         assert f"{checkpoint.folder.name}/state.safetensors {reason}" in str(fault.value)
-    assert tree(tmp_path) == left
+    assert tree(tmp_path) == files_before
     assert not model.finished
 
 
 @pytest.mark.fault(8)
-def test_a_listed_file_is_missing(stopped: tuple[Path, Checkpoint, Checkpoint], whole: Model) -> None:
-    folder, newest, before = stopped
+def test_a_listed_file_is_missing(two_checkpoints: tuple[Path, Checkpoint, Checkpoint], complete: Model) -> None:
+    folder, newest, before = two_checkpoints
     for path in files(newest.folder):
-        with changed(path, None):
-            found, said = newest_of(folder)
-        assert found == before
-        # Without its manifest it is a save that was cut short: it never existed.
-        assert path.name == storage.MANIFEST or f"{path} is missing, its manifest lists it" in said[0]
-    for path in files(whole.folder):
-        with changed(path, None), pytest.raises(Damaged, match=r"is missing|never finished"):
-            whole.verify()
+        with replaced(path, None):
+            checkpoint, warnings = newest_with_warnings(folder)
+        assert checkpoint == before
+        # Without its manifest it is an incomplete save, which does not count as a checkpoint.
+        assert path.name == storage.MANIFEST or f"{path} is missing, its manifest lists it" in warnings[0]
+    for path in files(complete.folder):
+        with replaced(path, None), pytest.raises(Damaged, match=r"is missing|never finished"):
+            complete.verify()
 
 
 @pytest.mark.fault(8)
-def test_files_that_no_manifest_lists(stopped: tuple[Path, Checkpoint, Checkpoint]) -> None:
-    folder, newest, _ = stopped
+def test_files_that_no_manifest_lists(two_checkpoints: tuple[Path, Checkpoint, Checkpoint]) -> None:
+    folder, newest, _ = two_checkpoints
     others = [
         newest.folder / "note.txt",
         newest.folder / "more" / "state.safetensors",
@@ -232,7 +238,7 @@ def test_files_that_no_manifest_lists(stopped: tuple[Path, Checkpoint, Checkpoin
     ]
     for path in others:
         storage.write_bytes(path, b"more")
-    assert newest_of(folder) == (newest, [])
+    assert newest_with_warnings(folder) == (newest, [])
     for path in others:
         path.unlink()
     others[1].parent.rmdir()
@@ -240,7 +246,7 @@ def test_files_that_no_manifest_lists(stopped: tuple[Path, Checkpoint, Checkpoin
 
 @pytest.mark.fault(4)
 def test_temporary_files_of_127_kills(tmp_path: Path, tried: Tried) -> None:
-    """They lie where a save is cut short; only who holds the lock removes them."""
+    """They lie where saves were interrupted; only the holder of the lock removes them."""
     storage.save_checkpoint(tmp_path, 10, {"state": b"10"})
     places = [tmp_path, tmp_path / "checkpoints" / "000000010", tmp_path / "checkpoints" / "000000020"]
     for number in range(127):
@@ -249,17 +255,17 @@ def test_temporary_files_of_127_kills(tmp_path: Path, tried: Tried) -> None:
         path.write_bytes(b"half")
     stale = set(tmp_path.rglob(".partial-*"))
     assert len(stale) == 127
-    assert newest_of(tmp_path) == (Checkpoint(places[1], 10), [])
-    storage.save_checkpoint(tmp_path, 30, {"state": b"30"})  # not held: they are in nobody's way
-    left = set(tmp_path.rglob(".partial-*"))
-    assert left == {path for path in stale if path.parent != places[2]}  # a save that was cut short is overtaken
+    assert newest_with_warnings(tmp_path) == (Checkpoint(places[1], 10), [])
+    storage.save_checkpoint(tmp_path, 30, {"state": b"30"})  # without the lock: they are ignored
+    remaining = set(tmp_path.rglob(".partial-*"))
+    assert remaining == {path for path in stale if path.parent != places[2]}  # the interrupted save is older
     with storage.lock(tmp_path):
         assert list(tmp_path.rglob(".partial-*")) == []
-        living = tmp_path / ".partial-of-who-holds-it"
-        living.write_bytes(b"")
+        held_file = tmp_path / ".partial-of-who-holds-it"
+        held_file.write_bytes(b"")
         with pytest.raises(storage.InUse), storage.lock(tmp_path, wait=0.0):
             pass
-        assert living.exists()  # who does not get the lock removes nothing
+        assert held_file.exists()  # without the lock nothing is removed
         storage.commit(tmp_path, {"weights": b"w"})
     assert [checkpoint.step for checkpoint in storage.checkpoints(tmp_path)] == [30, 10]
     storage.verify(tmp_path)
@@ -270,7 +276,7 @@ def test_temporary_files_of_127_kills(tmp_path: Path, tried: Tried) -> None:
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom tutelage import storage\n"
-        "with storage.lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)"
+        "with storage.lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(3600)"
     )
     words = [sys.executable, "-c", code, tmp_path]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as holder:
@@ -289,14 +295,14 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 
 @pytest.mark.fault(15)
 def test_a_lock_that_names_a_living_process_which_is_another(tmp_path: Path) -> None:
-    """The number of a dead holder is in use again: the file says so, the kernel holds no lock."""
+    """The id of a dead holder is in use again: the file names it, but the kernel holds no lock."""
     (tmp_path / ".lock").write_text(f"process {os.getppid()} on {os.uname().nodename} since 2020-01-01 00:00:00")
     with storage.lock(tmp_path, wait=0.0):
         assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
-def as_newer(folder: Path) -> None:
-    """Make a folder one that a newer tutelage wrote."""
+def mark_as_newer(folder: Path) -> None:
+    """Change the manifest of a folder to the format of a newer version."""
     manifest = storage.read_manifest(folder) | {"format": storage.FORMAT + 1, "parts": {}}
     seal = folders._seal(manifest)
     storage.write_bytes(folder / storage.MANIFEST, storage.json_bytes({**manifest, "sha256": seal}))
@@ -304,57 +310,57 @@ def as_newer(folder: Path) -> None:
 
 @pytest.mark.fault(20)
 def test_a_checkpoint_of_a_newer_format(splits: Splits, tmp_path: Path) -> None:
-    model = trained(lineage(), splits, tmp_path, until=2)
-    as_newer(storage.checkpoints(model.folder)[0].folder)
-    left = tree(model.folder / "checkpoints")
+    model = train_until(lineage(), splits, tmp_path, until=2)
+    mark_as_newer(storage.checkpoints(model.folder)[0].folder)
+    files_before = tree(model.folder / "checkpoints")
     with pytest.raises(
-        NewerFormat, match="has format 2; this version of tutelage reads format 1: a newer one wrote it"
+        NewerFormat, match="has format 2; this version of tutelage reads format 1: it was written by a newer one"
     ):
-        trained(lineage(), splits, tmp_path)
-    assert tree(model.folder / "checkpoints") == left
+        train_until(lineage(), splits, tmp_path)
+    assert tree(model.folder / "checkpoints") == files_before
     assert not model.finished
 
 
 @pytest.mark.fault(20)
 def test_a_model_of_a_newer_format(splits: Splits, tmp_path: Path) -> None:
-    model = trained(lineage(), splits, tmp_path)
-    as_newer(model.folder)
-    left = tree(tmp_path)
-    for use in (model.verify, model.weights, model.made, lambda: trained(lineage(), splits, tmp_path)):
-        with pytest.raises(NewerFormat) as refused:
+    model = train_until(lineage(), splits, tmp_path)
+    mark_as_newer(model.folder)
+    files_before = tree(tmp_path)
+    for use in (model.verify, model.weights, model.provenance, lambda: train_until(lineage(), splits, tmp_path)):
+        with pytest.raises(NewerFormat) as error:
             use()
-        assert "elete" not in str(refused.value)
+        assert "elete" not in str(error.value)
     with pytest.raises(NewerFormat):
         storage.commit(model.folder, {"weights.safetensors": b""})
-    assert tree(tmp_path) == left
+    assert tree(tmp_path) == files_before
 
 
 STORED = Path(__file__).parent
 
 
 @pytest.mark.fault(20)
-def test_each_format_is_kept_in_a_fixture() -> None:
+def test_each_format_has_a_stored_example() -> None:
     assert sorted(path.name for path in STORED.glob("format-*")) == [f"format-{n + 1}" for n in range(storage.FORMAT)]
 
 
 @pytest.mark.fault(20)
 def test_format_1_is_read(splits: Splits, tried: Tried) -> None:
-    """A model and a checkpoint of version 0.1.0.dev0; it wrote manifests without a SHA-256 of their own at first."""
+    """A model and a checkpoint of version 0.1.0.dev0, whose first manifests had no SHA-256 of their own."""
     model = Model(address="stored", folder=STORED / "format-1" / "model")
     model.verify()
-    assert model.made()["tutelage"] == "0.1.0.dev0"
-    assert [line["epoch"] for line in model.metrics()] == [1, 2, 3]
-    assert model.evaluation()["test"]["top1"] == 1.0
-    found = model.made_of()
-    assert serialization.from_json(found["lineage"]) == lineage(f"{__name__}:network")
-    ours = build(model.network(), 4, 1)
+    assert model.provenance()["tutelage"] == "0.1.0.dev0"
+    assert [record["epoch"] for record in model.metrics()] == [1, 2, 3]
+    assert model.evaluation()["test"].top1 == 1.0
+    config = model.config()
+    assert serialization.from_json(config["lineage"]) == lineage(f"{__name__}:network")
+    ours = build(model.network_name(), 4, 1)
     ours.load_state_dict(model.weights())
     logits = predict(ours, splits.test.images, model.normalization(), Engine.choose("cpu", "fp32", 1))
     assert torch.allclose(logits, model.predictions()["test"], atol=1e-5)
 
-    newest, said = newest_of(STORED / "format-1" / "training")
+    newest, warnings = newest_with_warnings(STORED / "format-1" / "training")
     assert newest is not None
-    assert (newest.step, said) == (8, [])
+    assert (newest.step, warnings) == (8, [])
     assert "sha256" not in json.loads((newest.folder / "manifest.json").read_bytes())
     state = storage.read_tensors(newest.folder / "state.safetensors")
     assert state["network/3.num_batches_tracked"].item() == 8
@@ -363,8 +369,8 @@ def test_format_1_is_read(splits: Splits, tried: Tried) -> None:
 
 @pytest.mark.fault(2)
 @pytest.mark.skipif(not LINUX, reason="needs /proc to look up the names of open files")
-def test_a_study_written_again_and_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: Tried) -> None:
-    study = Study(lineages=(find("baseline")(),))
+def test_a_study_rewritten_and_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: Tried) -> None:
+    study = Study(lineages=(find_recipe("baseline")(),))
     first = StudyRecord(study=study, precision="fp32", fingerprints=("a",), num_classes=(10,), command="one")
     second = replace(first, command="two")
     points = 0
@@ -385,7 +391,7 @@ def test_a_study_written_again_and_cut_short(tmp_path: Path, monkeypatch: pytest
         assert load_study(study.name, root) == second
         monkeypatch.undo()
     assert points > 6
-    tried(points, "operations of writing a study again, cut short at each (in process); the next command writes it")
+    tried(points, "operations of rewriting a study, interrupted at each (in process); the next command writes it")
 
 
 SHORT = (
@@ -396,7 +402,7 @@ SHORT = (
 
 @pytest.fixture(scope="module")
 def killed(warm: Warm) -> Path:
-    """The folder of runs of a command that was killed in its third save."""
+    """The runs folder of a command that was killed in its third save."""
     runs = warm.folder / "killed"
     code = warm.run(SHORT, runs, TUTELAGE_FAULT="kill@72", TUTELAGE_CHECKPOINT_SECONDS="0")
     assert code == -signal.SIGKILL
@@ -410,8 +416,8 @@ def killed(warm: Warm) -> Path:
 
 
 @pytest.mark.fault(4, 6, 8, 15)
-def test_the_command_goes_on_from_what_is_whole(warm: Warm, killed: Path, tmp_path: Path) -> None:
-    """Left to it: a flipped bit, a file too many, a lock of who is gone and 127 temporary files."""
+def test_the_command_resumes_from_what_is_valid(warm: Warm, killed: Path, tmp_path: Path) -> None:
+    """With a flipped bit, an extra file, a stale lock and 127 temporary files in its folder."""
     runs = tmp_path / "runs"
     shutil.copytree(killed, runs)
     (folder,) = (runs / "models").iterdir()
@@ -422,9 +428,9 @@ def test_the_command_goes_on_from_what_is_whole(warm: Warm, killed: Path, tmp_pa
     (folder / ".lock").write_text(f"process {os.getppid()} on {os.uname().nodename} since 2020-01-01 00:00:00")
     for number in range(127):
         (folder / f".partial-{number}-{number}-state.safetensors").write_bytes(b"half")
-    said = finish(warm, SHORT, runs)
-    assert said.count("skipping a damaged checkpoint") == 1
-    assert f"{newest}/state.safetensors has SHA-256" in said.replace("\n", "")
+    output = finish(warm, SHORT, runs)
+    assert output.count("skipping a damaged checkpoint") == 1
+    assert f"{newest}/state.safetensors has SHA-256" in output.replace("\n", "")
     finish(warm, SHORT, tmp_path / "undisturbed")
     assert hashes(runs) == hashes(tmp_path / "undisturbed")
     assert not (folder / "checkpoints").exists()
@@ -432,26 +438,26 @@ def test_the_command_goes_on_from_what_is_whole(warm: Warm, killed: Path, tmp_pa
 
 
 @pytest.mark.fault(7, 20)
-@pytest.mark.parametrize("spoiled", ["every checkpoint", "newer checkpoint", "newer model"])
-def test_the_command_refuses_what_it_cannot_build_on(warm: Warm, killed: Path, tmp_path: Path, spoiled: str) -> None:
+@pytest.mark.parametrize("damage", ["every checkpoint", "newer checkpoint", "newer model"])
+def test_the_command_refuses_what_it_cannot_use(warm: Warm, killed: Path, tmp_path: Path, damage: str) -> None:
     shutil.copytree(killed, tmp_path / "runs")
     (folder,) = (tmp_path / "runs" / "models").iterdir()
     reasons = ["has format 2; this version of tutelage reads format 1"]
-    match spoiled:
+    match damage:
         case "every checkpoint":
             both = storage.checkpoints(folder)[1:]
             for checkpoint in both:
                 (checkpoint.folder / "history.json").write_bytes(b"[]")
             reasons = [f"{checkpoint.folder}/history.json has 2 bytes" for checkpoint in both]
         case "newer checkpoint":
-            as_newer(storage.checkpoints(folder)[1].folder)
+            mark_as_newer(storage.checkpoints(folder)[1].folder)
         case "newer model":
             finish(warm, SHORT, tmp_path / "runs")
-            as_newer(folder)
-    left = tree(tmp_path / "runs" / "models")
+            mark_as_newer(folder)
+    files_before = tree(tmp_path / "runs" / "models")
     pid = warm.start(SHORT, tmp_path / "runs")
     assert warm.wait(pid) in (1, 2)
-    said = warm.said(pid).replace("\n", "")
-    assert all(reason in said for reason in reasons)
-    assert "Traceback" not in said
-    assert tree(tmp_path / "runs" / "models") == left
+    output = warm.output(pid).replace("\n", "")
+    assert all(reason in output for reason in reasons)
+    assert "Traceback" not in output
+    assert tree(tmp_path / "runs" / "models") == files_before

@@ -1,4 +1,4 @@
-"""The store under whatever comes, in any order: saves, kills, power loss, rot and locks, against a plain model."""
+"""The store under random sequences of saves, kills, power loss, rot and locks, compared with a simple model."""
 
 from __future__ import annotations
 
@@ -28,20 +28,22 @@ def files(step: int) -> dict[str, bytes]:
 
 
 def is_whole(folder: Path, content: dict[str, bytes]) -> bool:
-    """What ``storage.verify`` should say, without it."""
-    found = {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
+    """The result that ``storage.verify`` should have, computed independently."""
+    contents = {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
     try:
-        manifest = json.loads(found.pop("manifest.json", b""))
+        manifest = json.loads(contents.pop("manifest.json", b""))
     except ValueError:
         return False
-    listed = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in content.items()}
-    told = {"format": 1, "files": listed, "note": {}}
-    seal = hashlib.sha256((json.dumps(told, indent=2, sort_keys=True) + "\n").encode()).hexdigest()
-    return found == content and manifest == {**told, "sha256": seal}
+    entries = {
+        name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in content.items()
+    }
+    manifest_fields = {"format": 1, "files": entries, "note": {}}
+    seal = hashlib.sha256((json.dumps(manifest_fields, indent=2, sort_keys=True) + "\n").encode()).hexdigest()
+    return contents == content and manifest == {**manifest_fields, "sha256": seal}
 
 
 class Store(RuleBasedStateMachine):
-    """One model after the other; ``sure`` are the steps that were acknowledged but those that were ``spoiled``."""
+    """One model after another; ``sure`` are the acknowledged steps except the ``spoiled`` ones."""
 
     saves = deaths = outages = spoils = 0
 
@@ -64,11 +66,13 @@ class Store(RuleBasedStateMachine):
         return self.disk.root / "models" / f"{self.number}"
 
     def whole(self) -> list[int]:
-        """The steps of which all is there, the newest first."""
-        return [one.step for one in storage.checkpoints(self.folder) if is_whole(one.folder, files(one.step))]
+        """The steps of all complete checkpoints, the newest first."""
+        return [saved.step for saved in storage.checkpoints(self.folder) if is_whole(saved.folder, files(saved.step))]
 
     def stuck(self) -> bool:
-        return not self.whole() and any(storage.is_finished(one.folder) for one in storage.checkpoints(self.folder))
+        return not self.whole() and any(
+            storage.is_finished(saved.folder) for saved in storage.checkpoints(self.folder)
+        )
 
     def rotting(self) -> list[Path]:
         return sorted(path for path in (self.folder / "checkpoints").glob("*/[!.]*") if path.stat().st_size)
@@ -76,23 +80,23 @@ class Store(RuleBasedStateMachine):
     @rule(ahead=st.integers(1, 3), dies_at=DIES_AT)
     @precondition(lambda self: not self.stuck())
     def save(self, ahead: int, dies_at: int) -> None:
-        """A process trains on from the newest checkpoint, and saves."""
+        """A process resumes from the newest checkpoint, and saves."""
         before = self.whole()
         step = max(before, default=0) + ahead
         self.disk.restart(dies_at)
         try:
             with storage.lock(self.folder):
-                if found := storage.newest_checkpoint(self.folder, lambda _: None):
-                    self.sure = sorted({*self.sure, found.step}, reverse=True)
+                if newest := storage.newest_checkpoint(self.folder, lambda _: None):
+                    self.sure = sorted({*self.sure, newest.step}, reverse=True)
                 storage.save_checkpoint(self.folder, step, files(step))
         except Killed:
             type(self).deaths += 1
             self.spoiled -= set(self.whole())
-            kept = [one for one in self.sure if one in self.whole()]
-            if kept != self.sure:  # it came to removing the old ones, so the new one must be there to stay
+            surviving = [saved for saved in self.sure if saved in self.whole()]
+            if surviving != self.sure:  # it was removing the old ones, so the new one must be durable
                 assert step in self.whole()
-                kept.insert(0, step)
-            self.sure = kept
+                surviving.insert(0, step)
+            self.sure = surviving
         else:
             type(self).saves += 1
             self.spoiled.discard(step)
@@ -103,7 +107,7 @@ class Store(RuleBasedStateMachine):
     @rule(dies_at=DIES_AT)
     @precondition(lambda self: self.whole())
     def finish(self, dies_at: int) -> None:
-        """The training ends; or it is killed on the way there, and the next process ends it."""
+        """Training finishes; or it is killed before that, and the next process finishes it."""
         self.disk.restart(dies_at)
         try:
             with storage.lock(self.folder):
@@ -116,7 +120,7 @@ class Store(RuleBasedStateMachine):
             if not storage.is_finished(self.folder):
                 storage.commit(self.folder, FINAL)
                 storage.remove(self.folder / "checkpoints")
-        self.finished += [self.folder] if dies_at == 0 else []  # else it may not be on disk yet
+        self.finished += [self.folder] if dies_at == 0 else []  # otherwise it may not be durable yet
         self.number += 1
         self.sure, self.spoiled = [], set()
 
@@ -134,7 +138,7 @@ class Store(RuleBasedStateMachine):
     )
     @precondition(lambda self: self.rotting())
     def spoil(self, which: int, kind: str, where: float) -> None:
-        """A file of a checkpoint rots."""
+        """A file of a checkpoint is damaged."""
         paths = self.rotting()
         type(self).spoils += 1
         path = paths[which % len(paths)]
@@ -143,13 +147,13 @@ class Store(RuleBasedStateMachine):
         flipped = data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
         self.disk.spoil(path, {"flip": flipped, "truncate": data[: bit // 8], "delete": None}[kind])
         step = int(path.parent.name)
-        self.sure, self.spoiled = [one for one in self.sure if one != step], self.spoiled | {step}
+        self.sure, self.spoiled = [saved for saved in self.sure if saved != step], self.spoiled | {step}
 
     @rule()
     @precondition(lambda self: self.stuck())
     def give_up(self) -> None:
-        """The user does what the error says; of what is deleted so, power loss may bring some back."""
-        self.spoiled |= {one.step for one in storage.checkpoints(self.folder)}
+        """The user follows the advice of the error; power loss may restore some of the deleted files."""
+        self.spoiled |= {saved.step for saved in storage.checkpoints(self.folder)}
         shutil.rmtree(self.folder / "checkpoints")
         self.sure = []
 
@@ -176,19 +180,19 @@ class Store(RuleBasedStateMachine):
 
     @invariant()
     def nothing_that_was_not_spoiled_is_half(self) -> None:
-        for one in storage.checkpoints(self.folder):
-            assert one.step in self.spoiled or one.step in self.whole() or not storage.is_finished(one.folder)
+        for saved in storage.checkpoints(self.folder):
+            assert saved.step in self.spoiled or saved.step in self.whole() or not storage.is_finished(saved.folder)
 
     @invariant()
     def the_newest_whole_one_is_found(self) -> None:
         self.disk.look()
-        self.disk.watching = False  # who only looks puts nothing on disk
+        self.disk.watching = False  # reading changes nothing on disk
         if self.stuck():
             with pytest.raises(storage.Damaged, match="is valid"):
                 storage.newest_checkpoint(self.folder, lambda _: None)
         else:
-            found = storage.newest_checkpoint(self.folder, lambda _: None)
-            assert (found.step if found else None) == max(self.whole(), default=None)
+            newest = storage.newest_checkpoint(self.folder, lambda _: None)
+            assert (newest.step if newest else None) == max(self.whole(), default=None)
         self.disk.watching = True
 
 
@@ -201,11 +205,11 @@ def is_whole_model(folder: Path) -> bool:
 @pytest.mark.fault(2, 3, 5, 6, 7, 8)
 @pytest.mark.skipif(not LINUX, reason="needs /proc to look up the names of open files")
 @pytest.mark.timeout(1800)
-def test_the_store_against_a_plain_model(many: Many, tried: Tried) -> None:
+def test_the_store_against_a_simple_model(many: Many, tried: Tried) -> None:
     Store.saves = Store.deaths = Store.outages = Store.spoils = 0
     run_state_machine_as_test(Store, settings=settings(max_examples=many(40, 1000), stateful_step_count=many(15, 30)))
     assert min(Store.saves, Store.deaths, Store.outages, Store.spoils) > 10
-    tried(Store.saves, "saves of a random life of the store, in process")
-    tried(Store.deaths, "kills in it")
-    tried(Store.outages, "losses of power in it")
-    tried(Store.spoils, "files spoiled in it")
+    tried(Store.saves, "saves in random sequences on the store, in process")
+    tried(Store.deaths, "kills in them")
+    tried(Store.outages, "losses of power in them")
+    tried(Store.spoils, "files spoiled in them")

@@ -1,7 +1,7 @@
-"""Commands without the wait for imports: a server that has imported what tutelage stands on forks for each of them.
+"""Commands without the wait for imports: a server that has imported the dependencies forks for each command.
 
 A fork is a process like any other: it imports tutelage, reads its environment and dies of SIGKILL as `tutelage` does.
-What it does not do again is import torch and its like, which is most of the time that a short run takes.
+Only the import of torch and other libraries is not repeated, which takes most of the time of a short run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HERE = Path(__file__).parents[2]
 
 
 class Warm:
-    """The client: starts commands, waits for them; what they print is in ``said(pid)``."""
+    """The client: starts commands and waits for them; what they print is in ``output(pid)``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,10 +35,10 @@ class Warm:
             text=True,
         )
 
-    def _ask(self, **what: object) -> int:
+    def _ask(self, **fields: object) -> int:
         assert self.server.stdin is not None
         assert self.server.stdout is not None
-        self.server.stdin.write(json.dumps(what) + "\n")
+        self.server.stdin.write(json.dumps(fields) + "\n")
         self.server.stdin.flush()
         return int(self.server.stdout.readline())
 
@@ -55,11 +55,15 @@ class Warm:
         """Wait for a process; returns its exit code, or minus the signal that ended it."""
         return self._ask(wait=pid)
 
+    def spent(self, pid: int) -> float:
+        """CPU seconds of an ended process, with its children."""
+        return self._ask(spent=pid) / 1000
+
     def run(self, words: tuple[str, ...], runs: Path, **environment: str) -> int:
         """Start a command and wait for it."""
         return self.wait(self.start(words, runs, **environment))
 
-    def said(self, pid: int) -> str:
+    def output(self, pid: int) -> str:
         return (self.folder / f"{pid}.txt").read_text()
 
     def close(self) -> None:
@@ -71,21 +75,25 @@ class Warm:
 
 
 def serve(folder: Path) -> None:
-    """Answer one line of JSON with one number, until there are no more."""
+    """Answer each line of JSON with one number, until the input ends."""
     codes: dict[int, int] = {}
+    spent: dict[int, int] = {}  # milliseconds of CPU time
     for line in sys.stdin:
-        asked = json.loads(line)
-        if "words" in asked:
+        message = json.loads(line)
+        if "words" in message:
             answer = os.fork()
             if answer == 0:
-                run(asked["words"], asked["environment"], folder)
-            codes.pop(answer, None)  # of a process of this number before
+                run(message["words"], message["environment"], folder)
+            codes.pop(answer, None)  # of an earlier process with this id
+        elif "spent" in message:
+            answer = spent[message["spent"]]
         else:
-            pid = asked.get("wait", asked.get("ended"))
+            pid = message.get("wait", message.get("ended"))
             if pid not in codes:
-                found, status = os.waitpid(pid, 0 if "wait" in asked else os.WNOHANG)
-                if found:
+                ended_pid, status, usage = os.wait4(pid, 0 if "wait" in message else os.WNOHANG)
+                if ended_pid:
                     codes[pid] = os.waitstatus_to_exitcode(status)
+                    spent[pid] = round(1000 * (usage.ru_utime + usage.ru_stime))
             answer = codes.get(pid, 1000)
         print(answer, flush=True)
 

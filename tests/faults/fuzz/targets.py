@@ -1,8 +1,8 @@
-"""What is fuzzed: every reader of bytes that a stranger may have written, each with seeds that get it deep inside.
+"""The targets: every reader of bytes that a stranger may have written, with seeds that reach deep into it.
 
-A checksum stops nearly every mutation before it comes to the code behind it, and whoever forges a file forges its
-checksum too. So the first byte of an input says whether the rest is the file as it is, or a part of it that is put
-into a file whose checksums are right.
+A checksum stops nearly every mutation before the code behind it, and whoever forges a file forges its checksum too.
+So the first byte of an input says whether the rest is the file itself, or a part that is put into a file with valid
+checksums.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tutelage.models.weights import read_weights
 from tutelage.recipes import call
 from tutelage.recipes.study_spec import read_study
 from tutelage.study import Study
-from tutelage.study.spec import StudyRecord
+from tutelage.study.files import StudyRecord
 from tutelage.teachers.blocks import seal
 from tutelage.teachers.logit_store import LogitStore
 from tutelage.validation import parse_json
@@ -45,15 +45,15 @@ Read = Callable[[bytes], object]
 
 
 class Target(NamedTuple):
-    """A reader that may raise ``ValueError`` and nothing else, and inputs to start from."""
+    """A reader that may raise nothing but ``ValueError``, and inputs to start from."""
 
     read: Read
     seeds: list[bytes]
 
 
 def archive(folder: Path) -> Target:
-    """``.tar.gz``: as it is, or a tar whose header checksums are made right."""
-    wanted = {"set/train", "set/meta"}
+    """``.tar.gz``: the file itself, or a tar whose header checksums are corrected."""
+    members = {"set/train", "set/meta"}
 
     def tar(*entries: tuple[str, bytes, bytes]) -> bytes:
         buffer = io.BytesIO()
@@ -70,8 +70,8 @@ def archive(folder: Path) -> Target:
 
     def read(data: bytes) -> None:
         content = data[1:] if data[:1] < b"\x40" else gzip.compress(_with_checksums(data[1:]), 0, mtime=0)
-        for name, _ in read_members(io.BytesIO(content), wanted, "set.tar.gz"):
-            assert name in wanted
+        for name, _ in read_members(io.BytesIO(content), members, "set.tar.gz"):
+            assert name in members
 
     return Target(read, [b"\0" + gzip.compress(good), *(b"\xff" + seed for seed in (good, link, pax))])
 
@@ -93,14 +93,14 @@ def pickles(folder: Path) -> Target:
     entries = {"data": np.arange(6, dtype=np.uint8).reshape(2, 3), "fine_labels": [0, 5], b"names": ["é", None]}
 
     def read(data: bytes) -> None:
-        found = read_pickle(data, "batch")
-        assert all(isinstance(key, str) for key in found)
+        values = read_pickle(data, "batch")
+        assert all(isinstance(key, str) for key in values)
 
     return Target(read, [pickle.dumps(entries, protocol=protocol) for protocol in (2, 3, 4)])
 
 
 def npz(folder: Path) -> Target:
-    """``.npz``: as it is, or one array of it in a zip that is right."""
+    """``.npz``: the file itself, or one array in a valid zip."""
     images, labels = np.zeros((4, 5, 5), np.uint8), np.array([0, 1, 0, 1])
     arrays = dict(zip(ARRAYS, (images, labels, images, labels), strict=True))
     members = {name: _npy(array) for name, array in (arrays | {"class_names": np.array(["a", "b"])}).items()}
@@ -117,7 +117,7 @@ def npz(folder: Path) -> Target:
         place = (data or b"\0")[0]
         path.write_bytes(data[1:] if place >= len(names) else packed({names[place]: data[1:]}))
         splits = read_npz(path)
-        assert int(splits.train.labels.max()) < splits.facts.num_classes
+        assert int(splits.train.labels.max()) < splits.info.num_classes
 
     seeds = [bytes([place]) + content for place, content in enumerate(members.values())]
     return Target(read, [*seeds, b"\xff" + packed({})])
@@ -130,10 +130,10 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def safetensors(folder: Path) -> Target:
-    """Weights as safetensors: as they are, or a header over some zeros."""
+    """Weights as safetensors: the file itself, or a header followed by zeros."""
     weights = {"a": torch.zeros(2, 3), "b": torch.ones(4, dtype=torch.int64)}
-    whole, path = storage.tensor_bytes(weights), folder / "weights.safetensors"
-    length = int.from_bytes(whole[:8], "little")
+    file, path = storage.tensor_bytes(weights), folder / "weights.safetensors"
+    length = int.from_bytes(file[:8], "little")
 
     def read(data: bytes) -> None:
         framed = struct.pack("<Q", len(data[1:])) + data[1:] + bytes(56)
@@ -141,11 +141,11 @@ def safetensors(folder: Path) -> Target:
         for value in read_weights(path).values():
             assert value.isfinite().all()
 
-    return Target(read, [b"\0" + whole, b"\xff" + whole[8 : 8 + length]])
+    return Target(read, [b"\0" + file, b"\xff" + file[8 : 8 + length]])
 
 
 def state_dicts(folder: Path) -> Target:
-    """Weights of ``torch.save``: as they are, new and old, or a pickle in an archive that is right."""
+    """Weights of ``torch.save``: files in the new and old format, or a pickle in a valid archive."""
     weights = {"model": {"module.a": torch.zeros(2, 3), "b": torch.ones(4, dtype=torch.int64)}, "epoch": 3}
     new, old, path = io.BytesIO(), io.BytesIO(), folder / "weights.pt"
     torch.save(weights, new)
@@ -168,9 +168,9 @@ def state_dicts(folder: Path) -> Target:
 
 
 def json_values(folder: Path) -> Target:
-    """Configurations and contracts as JSON."""
+    """Configurations and model metadata as JSON."""
     study = serialization.to_json(_written())
-    contract = {
+    metadata = {
         "format": 1,
         "model": "resnet8",
         "input": {"channels": 1, "height": 8, "width": 8},
@@ -185,10 +185,10 @@ def json_values(folder: Path) -> Target:
         value = parse_json(data, "a.json")
         with suppress(ValueError):
             parse(value, "model.json")
-        found = serialization.from_json(value)
-        serialization.digest(found)
+        config = serialization.from_json(value)
+        serialization.digest(config)
 
-    seeds = (study, contract, {"function": "functional:soften"})
+    seeds = (study, metadata, {"function": "functional:soften"})
     return Target(read, [json.dumps(seed).encode() for seed in seeds])
 
 
@@ -204,7 +204,7 @@ def toml(folder: Path) -> Target:
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        serialization.digest(read_study(path))
+        serialization.digest(read_study(path)[0])
 
     seeds = (
         'arms = ["baseline", {recipe = "label_smoothing", smoothing = 0.2}]\nepochs = 2\nseeds = [0, 1]',
@@ -215,7 +215,7 @@ def toml(folder: Path) -> Target:
 
 
 def stored(folder: Path) -> Target:
-    """The files of a finished model, in a folder whose manifest is right."""
+    """The files of a finished model, in a folder with a valid manifest."""
     labels, study = torch.arange(6) % 3, serialization.to_json(_written().study.lineages[1])
     logits = torch.eye(3)[labels]
     made_of = {
@@ -231,7 +231,9 @@ def stored(folder: Path) -> Target:
     }
     files = {
         "config.json": storage.json_bytes(made_of),
-        "evaluation.json": storage.json_bytes({name: measure(logits, labels) for name in ("test", "train")}),
+        "evaluation.json": storage.json_bytes(
+            {name: measure(logits, labels).to_json() for name in ("test", "train")}
+        ),
         "metrics.jsonl": b'{"epoch": 1, "loss": 0.5}\n{"epoch": 2, "loss": 0.25}\n',
         "predictions.safetensors": storage.tensor_bytes({"test": logits, "test_labels": labels}),
         storage.MANIFEST: b"",
@@ -254,38 +256,38 @@ def stored(folder: Path) -> Target:
 
 
 def blocks(folder: Path) -> Target:
-    """The blocks of a teacher's store: as they are, or sealed over what they hold."""
+    """The blocks of a teacher's store: as they are, or with a valid seal."""
     made_of, shape = {"teacher": "a"}, {"size": 40, "num_classes": 3}
     keys, logits = torch.tensor([3, 7, 39]), torch.arange(9.0).reshape(3, 3)
     with LogitStore(folder, made_of, **shape) as store:
         store.write(keys, logits)
     (path,) = store.folder.glob("*.block")
-    whole, rows = path.read_bytes(), (store.folder / "rows").read_bytes()
+    valid_block, rows = path.read_bytes(), (store.folder / "rows").read_bytes()
     path.unlink()
 
     def read(data: bytes) -> None:
         sealed, start, count, packed = data[:1] >= b"\x40", *struct.unpack("<BB", data[1:3].ljust(2, b"\0")), data[3:]
-        for left in store.folder.glob("*.block*"):
-            left.unlink()
+        for old_block in store.folder.glob("*.block*"):
+            old_block.unlink()
         block = store.folder / f"{start:012d}-{count}.block"
-        taken = rows[start * 6 :][: count * 6]
-        block.write_bytes((seal(block.name, packed, taken) if sealed else b"") + packed)
+        block_rows = rows[start * 6 :][: count * 6]
+        block.write_bytes((seal(block.name, packed, block_rows) if sealed else b"") + packed)
         opened = LogitStore(folder, made_of, **shape, warn=lambda _: None)
-        _, known = opened.read(opened.keys)
-        assert known.all()
+        _, present = opened.read(opened.keys)
+        assert present.all()
 
     head = struct.pack("<BB", 0, 3)
-    return Target(read, [b"\0" + head + whole, b"\xff" + head + whole[32:]])
+    return Target(read, [b"\0" + head + valid_block, b"\xff" + head + valid_block[32:]])
 
 
 def images(folder: Path) -> Target:
-    """Image files of every format that is read."""
+    """Image files of every supported format."""
     path, seeds = folder / "image", []
     noise = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     for kind in FORMATS:
         for mode in ("RGB", "P"):
             buffer = io.BytesIO()
-            with suppress(OSError):  # a format that has no palette
+            with suppress(OSError):  # the format has no palette
                 Image.fromarray(noise).convert(mode).save(buffer, format=kind)
                 seeds.append(buffer.getvalue())
 
@@ -298,7 +300,7 @@ def images(folder: Path) -> Target:
 
 @contextmanager
 def _unsynced() -> Iterator[None]:
-    """Without waiting for a disk, ten thousand times."""
+    """Disable ``os.fsync``, which would take most of the time."""
     sync: Any = os.fsync
     os.fsync = lambda _: None
     try:
@@ -308,6 +310,6 @@ def _unsynced() -> Iterator[None]:
 
 
 TARGETS: dict[str, Callable[[Path], Target]] = {
-    made.__name__: made
-    for made in (archive, pickles, npz, safetensors, state_dicts, json_values, toml, stored, blocks, images)
+    target.__name__: target
+    for target in (archive, pickles, npz, safetensors, state_dicts, json_values, toml, stored, blocks, images)
 }

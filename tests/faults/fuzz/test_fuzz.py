@@ -1,7 +1,7 @@
-"""Every reader of foreign bytes, fuzzed for a while: targets.py has the readers, __main__.py what counts as found.
+"""Fuzz every reader of foreign bytes: targets.py defines the readers, __main__.py what counts as a failure.
 
-How long each is fuzzed, in seconds, says TUTELAGE_FUZZ; else 8, 12 where CI is set (two minutes of one core for all),
-and 600 in ``make torture``. The random seed is the same each time but for ``make torture``.
+TUTELAGE_FUZZ sets the seconds for each; the default is 8, 12 if CI is set (two minutes of one core for all), and 600
+in ``make torture``. The random seed is fixed, except in ``make torture``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Tried
+from tests.conftest import Tried, limit
 
 TARGETS = {
     "archive": (24, 26, 27),
@@ -45,19 +45,22 @@ pytestmark = [
 @pytest.mark.parametrize(
     "target", [pytest.param(name, marks=pytest.mark.fault(*rows), id=name) for name, rows in TARGETS.items()]
 )
-def test_a_reader_of_any_bytes_reads_them_or_raises_value_error(target: str, tmp_path: Path, tried: Tried) -> None:
+def test_a_reader_accepts_any_bytes_or_raises_value_error(target: str, tmp_path: Path, tried: Tried) -> None:
     seed = time.time_ns() % 2**31 if TORTURE else 1
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.fuzz", target, str(SECONDS), str(seed), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        cwd=Path(__file__).parents[3],
-    )
-    inputs = re.search(r"number_of_executed_units: (\d+)", done.stderr)
-    kept = [path.read_bytes() for path in tmp_path.iterdir() if path.is_file()]
-    assert done.returncode == 0, f"seed {seed}: {kept}\n{done.stderr[-4000:]}"
-    assert inputs is not None
-    assert int(inputs[1]) > 20
-    tried(int(inputs[1]), f"inputs in {SECONDS} s, each read or refused with ValueError, within 10 s and 1 GiB")
+    count = 0
+    while count <= 20:  # once, unless the machine is very slow
+        words = [target, str(SECONDS), str(seed + count), str(tmp_path), f"{limit(120):.0f}"]
+        completed = subprocess.run(
+            [sys.executable, "-m", "tests.faults.fuzz", *words],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            cwd=Path(__file__).parents[3],
+        )
+        inputs = re.search(r"number_of_executed_units: (\d+)", completed.stderr)
+        inputs_left = [path.read_bytes() for path in tmp_path.iterdir() if path.is_file()]
+        assert completed.returncode == 0, f"seed {seed + count}: {inputs_left}\n{completed.stderr[-4000:]}"
+        assert inputs is not None
+        count += int(inputs[1])
+    tried(count, f"inputs in {SECONDS} s, each read or refused with ValueError, within 10 s and 1 GiB")
