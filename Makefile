@@ -27,6 +27,7 @@ demo: .venv/core ## A baseline and a tolerant lineage on 300 digits, two seeds, 
 	$(BIN)/tutelage run tolerant --seeds 0 1
 	$(BIN)/tutelage report
 
+# TUTELAGE_TEST_TIMEOUT=600 gives each test 600 seconds instead of 180, on a slow or busy machine.
 test: ready lint ## Everything CI checks
 	$(BIN)/python -m pytest -n 2 -m "not torture"
 

@@ -1,1 +1,1 @@
-"""Measured ratios: both sides run interleaved in one process, so that what disturbs one disturbs the other."""
+"""Ratios of times: both sides run interleaved in one process, so that a disturbance affects both alike."""

@@ -1,4 +1,4 @@
-"""``make bench``: print the table of ratios; ``--save`` keeps it in ``benchmarks/results``."""
+"""Print the table of measured ratios (``make bench``); ``--save`` writes it to ``benchmarks/results``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks import (
     checkpoint,
     data_path,
     determinism,
-    feature_taps,
+    feature_hooks,
     memory,
     peers,
     report,
@@ -20,7 +20,7 @@ from benchmarks import (
     teaching,
     trainer_efficiency,
 )
-from benchmarks.measure import row, surroundings
+from benchmarks.measure import machine, row
 from tutelage.engine import keep_freed_memory
 from tutelage.errors import unknown
 
@@ -32,7 +32,7 @@ ALL = {
         teaching,
         stored_teacher,
         peers,
-        feature_taps,
+        feature_hooks,
         checkpoint,
         startup,
         seeds,
@@ -46,14 +46,14 @@ HEAD = "| ratio | median | 95 % interval | goal | verdict | rounds | notes |\n|-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--save", action="store_true", help="keep the table in benchmarks/results")
-    parser.add_argument("only", nargs="*", help=f"measure these alone: {', '.join(ALL)}", metavar="NAME")
+    parser.add_argument("--save", action="store_true", help="write the table to benchmarks/results")
+    parser.add_argument("only", nargs="*", help=f"measure only these: {', '.join(ALL)}", metavar="NAME")
     keep_freed_memory()
     arguments = parser.parse_args()
     for name in arguments.only:
         if name not in ALL:
             parser.error(str(unknown("benchmark", name, ALL)))
-    table = [surroundings(), "", HEAD]
+    table = [machine(), "", HEAD]
     print("\n".join(table), flush=True)
     for name in arguments.only or ALL:
         for ratio in ALL[name].runs():
@@ -64,7 +64,7 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         path = folder / f"{time.strftime('%Y-%m-%d')}-cpu.md"
         path.write_text("\n".join(table) + "\n")
-        print(f"\nkept in {path}")
+        print(f"\nwritten to {path}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""P15: what saving a checkpoint costs: the loop stands still while it is written, synced, read back and hashed.
+"""P15: the cost of a checkpoint. Training pauses while it is written, synced, read back and hashed.
 
-An epoch is CIFAR-100's 50,000 images at the speed measured beside it. A run saves every 30 s, so an epoch that lasts
-longer than that holds more than one; the share below is that of one save in one epoch, and of one save in 30 s.
+An epoch is the 50,000 images of CIFAR-100, at the speed measured in the same round. A run saves every 30 s, so an
+epoch that takes longer contains several checkpoints. Reported are the share of one save in one epoch, and in 30 s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BATCH, STEPS, ROUNDS, EPOCH, EVERY = 128, 10, 15, 50_000, 30.0
 
 
 def runs() -> Iterator[Ratio]:
-    """One ResNet-20 with its optimizer state, saved again and again."""
+    """The time to save a ResNet-20 with its optimizer state, relative to an epoch."""
     engine = Engine.choose()
     data = BatchLoader(random_splits(20 * BATCH, 1).train, CropFlip(), BATCH, engine.device)
     schedule = Schedule(epochs=100_000, batch_size=BATCH)
@@ -56,7 +56,7 @@ def runs() -> Iterator[Ratio]:
         goal="<= 0.01",
         busy=busy[0],
         notes={
-            "a checkpoint": f"{sorted(saves)[len(saves) // 2] * 1e3:.1f} ms",
-            "of the 30 s between two": f"{sorted(saves)[len(saves) // 2] / EVERY:.4f}",
+            "one checkpoint": f"{sorted(saves)[len(saves) // 2] * 1e3:.1f} ms",
+            "share of the 30 s between two": f"{sorted(saves)[len(saves) // 2] / EVERY:.4f}",
         },
     )

@@ -1,7 +1,7 @@
-"""P2: what a view costs: drawn, cut and normalized a batch at a time, against Pillow one image at a time.
+"""P2: the cost of a view: drawn, cut and normalized one batch at a time, compared with Pillow one image at a time.
 
-The other side does what the usual CIFAR pipelines do for each sample: pad by 4, crop at random, mirror at random,
-to a float tensor, normalize; in a ``DataLoader`` of the same process, so that both are seconds of one core.
+The other side does what common CIFAR pipelines do for each sample: pad by 4, crop at random, flip at random, convert
+to a float tensor, normalize. Its ``DataLoader`` runs in the same process, so that both sides are seconds of one core.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class OneByOne(TorchDataset[tuple[Tensor, int]]):
     def __init__(self, data: Dataset) -> None:
         self.pixels = data.images.permute(0, 2, 3, 1).numpy()
         self.labels = data.labels.tolist()
-        self.mean, self.std = (torch.tensor(part)[:, None, None] for part in (NORMALIZATION.mean, NORMALIZATION.std))
+        self.mean = torch.tensor(NORMALIZATION.mean)[:, None, None]
+        self.std = torch.tensor(NORMALIZATION.std)[:, None, None]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,13 +48,13 @@ class OneByOne(TorchDataset[tuple[Tensor, int]]):
 
 
 def endless(loader: DataLoader[tuple[Tensor, int]]) -> Iterator[list[Tensor]]:
-    """The batches of epoch after epoch."""
+    """The batches of one epoch after the other, without end."""
     while True:
         yield from loader
 
 
 def runs() -> Iterator[Ratio]:
-    """The cost of an image on one core, and how much more the other way costs."""
+    """The cost of an image on one core, and that of the Pillow pipeline relative to it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     data = random_splits(IMAGES, 1).train
@@ -74,7 +75,7 @@ def runs() -> Iterator[Ratio]:
     torch.set_num_threads(threads)
     images = BATCH * BATCHES
     yield Ratio(
-        name="P2 microseconds an image and core: order, views, crop, flip, normalization, a batch of 128 at a time",
+        name="P2 microseconds per image and core: order, views, crop, flip, normalization, in batches of 128",
         rounds=[seconds / images * 1e6 for seconds, _ in pairs],
         goal="<= 25",
         busy=busy[0],

@@ -1,4 +1,4 @@
-"""The loops that several benchmarks compare: the library's own, step by step, and the bare one."""
+"""The loops that several benchmarks compare: the library's own, one step at a time, and a bare one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Block = Callable[[], None]
 def library(
     engine: Engine, data: BatchLoader, objective: Objective, teacher: Teacher | None = None, steps: int = 5
 ) -> Block:
-    """A block of steps of the library's training of ResNet-20, views and metrics included."""
+    """A block of steps of the library training ResNet-20, views and metrics included."""
     records = fit(
         build("resnet20", CLASSES, 3, seed=0),
         data,
@@ -42,10 +42,11 @@ def library(
     return block
 
 
-def bare(engine: Engine, batch: int, steps: int, held: int = 0, teacher: nn.Module | None = None) -> Block:
-    """A block of steps of ResNet-20 on one resident batch, and a forward pass over ``held`` images after them.
+def bare(engine: Engine, batch: int, steps: int, holdout: int = 0, teacher: nn.Module | None = None) -> Block:
+    """A block of steps of ResNet-20 on one batch in memory, followed by a forward pass over ``holdout`` images.
 
-    Forward, loss, backward and optimizer step with the library's settings; with a ``teacher`` its forward pass too.
+    Each step is forward, loss, backward and optimizer with the library's settings, and the forward pass of a
+    ``teacher`` if there is one.
     """
     network = engine.place(build("resnet20", CLASSES, 3, seed=0))
     optimizer = torch.optim.SGD(
@@ -53,7 +54,7 @@ def bare(engine: Engine, batch: int, steps: int, held: int = 0, teacher: nn.Modu
     )
     images = torch.randn(batch, 3, 32, 32).to(engine.device, memory_format=torch.channels_last)
     labels = torch.randint(0, CLASSES, (batch,), device=engine.device)
-    measured = torch.randn(held // 2, 3, 32, 32).to(engine.device, memory_format=torch.channels_last)
+    measured = torch.randn(holdout // 2, 3, 32, 32).to(engine.device, memory_format=torch.channels_last)
 
     def block() -> None:
         network.train()
@@ -67,7 +68,7 @@ def bare(engine: Engine, batch: int, steps: int, held: int = 0, teacher: nn.Modu
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-        if held:
+        if holdout:
             network.eval()
             with torch.no_grad(), engine.autocast():
                 for _ in range(2):
@@ -78,7 +79,10 @@ def bare(engine: Engine, batch: int, steps: int, held: int = 0, teacher: nn.Modu
 
 @contextlib.contextmanager
 def on(threads: int) -> Iterator[None]:
-    """So many threads while the body runs; the goals' basis was measured on one, as a seed beside others has it."""
+    """Set the number of threads while the body runs.
+
+    The goals were derived from measurements on one thread, which is what each seed of a study gets.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -88,10 +92,11 @@ def on(threads: int) -> Iterator[None]:
 
 
 def counted(threads: int) -> str:
+    """The number of threads in words."""
     return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def rate(block_seconds: list[float], images: int) -> str:
-    """The median speed of a block that saw so many images."""
+    """The median speed of a block that processes so many images."""
     middle = sorted(block_seconds)[len(block_seconds) // 2]
     return f"{images / middle:.0f} images/s"

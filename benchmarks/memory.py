@@ -1,7 +1,7 @@
-"""Peak memory of training on sets of the size of Tiny ImageNet and CINIC-10, each in a process of its own.
+"""The peak memory of training on datasets of the size of Tiny ImageNet and CINIC-10, each in a process of its own.
 
-Random images in an ``.npz`` file, as a user would hand them in; ResNet-18 with a CIFAR stem, batches of 128; the peak
-after a few steps and after measuring some of the images, as a run does at its end.
+The images are random, in an ``.npz`` file as a user would provide it; ResNet-18 with a CIFAR stem, batches of 128.
+The peak is read after the dry run and a few steps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from tutelage.data.load import load
 from tutelage.engine import Engine, keep_freed_memory
 from tutelage.artifacts.environment import peak_memory
-from tutelage.lineage.train import train
+from tutelage.lineage import TrainingProgress, train
 from tutelage.recipes import call
 from tutelage.recipes.baselines import baseline
 
@@ -31,15 +31,15 @@ keep_freed_memory()
 engine = Engine.choose("cpu")
 lineage = call(baseline, data=sys.argv[1], model="resnet18", epochs=1, train_size=None)
 splits = load(lineage.data, Path(sys.argv[2]))
-told = (each.record for each in train(lineage, 0, splits, runs=Path(sys.argv[2]), engine=engine))
+events = train(lineage, 0, splits, runs=Path(sys.argv[2]), engine=engine)
 print("loaded", peak_memory(), file=sys.stderr)
-next(record for record in told if record is not None and record.step >= 3)
+next(event for event in events if isinstance(event, TrainingProgress) and event.step >= 3)
 print(peak_memory())
 """
 
 
-def write(path: Path, images: int, held_out: int, side: int, classes: int) -> None:
-    """Random pixels, a little of them at a time, in the layout that the command reads."""
+def write(path: Path, images: int, test_images: int, side: int, classes: int) -> None:
+    """Write random pixels in the layout that the command reads, a block at a time."""
     draw = np.random.default_rng(0)
     block = draw.integers(0, 256, (1000, side, side, 3), dtype=np.uint8)
     train = np.lib.format.open_memmap(path.with_suffix(".npy"), "w+", np.uint8, (images, side, side, 3))
@@ -50,25 +50,25 @@ def write(path: Path, images: int, held_out: int, side: int, classes: int) -> No
         path,
         train_images=train,
         train_labels=labels,
-        test_images=train[:held_out],
-        test_labels=labels[:held_out],
+        test_images=train[:test_images],
+        test_labels=labels[:test_images],
     )
     path.with_suffix(".npy").unlink()
 
 
 def runs() -> Iterator[Ratio]:
-    """GiB of resident memory at the most, torch included."""
-    for name, (images, held_out, side, classes) in SETS.items():
+    """The peak of resident memory in GiB, torch included."""
+    for name, (images, test_images, side, classes) in SETS.items():
         with tempfile.TemporaryDirectory() as folder, foreign_load() as busy:
             path = Path(folder) / "set.npz"
-            write(path, images, held_out, side, classes)
+            write(path, images, test_images, side, classes)
             command = [sys.executable, "-c", PROGRAM, str(path), folder]
-            said = subprocess.run(command, check=False, capture_output=True, text=True)
-            assert said.returncode == 0, said.stderr
+            process = subprocess.run(command, check=False, capture_output=True, text=True)
+            assert process.returncode == 0, process.stderr
         yield Ratio(
-            name=f"peak resident memory, GiB, a set of the size of {name}, ResNet-18",
-            rounds=[int(said.stdout) / 1024],
+            name=f"peak resident memory, GiB, a dataset of the size of {name}, ResNet-18",
+            rounds=[int(process.stdout) / 1024],
             goal="<= 4",
             busy=min(busy[0], 0.3),  # memory does not depend on the load
-            notes={"after loading": f"{int(said.stderr.split()[1]) / 1024:.2f}"},
+            notes={"after loading": f"{int(process.stderr.split()[1]) / 1024:.2f}"},
         )

@@ -1,4 +1,7 @@
-"""P18: `tutelage report` of 100 runs, 150 epochs and answers for 10,000 test images each, in a process of its own."""
+"""P18: `tutelage report` for 100 runs of 150 epochs, each with logits for 10,000 test images.
+
+The command runs in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ ROUNDS, IMAGES = 7, 10_000
 
 
 def accuracy(arm: str, place: int, seed: int) -> float:
-    """Differs from arm to arm and seed to seed."""
+    """An accuracy that differs between arms and between seeds."""
     return 0.8 + 0.005 * int(arm.split()[1]) + 0.003 * ((seed * 7 + place) % 5)
 
 
 def runs() -> Iterator[Ratio]:
-    """Seconds for the page, and its size."""
+    """The seconds that the page takes, and its size."""
     made.IMAGES = IMAGES
     arms = tuple(made.arm(f"arm {number}", epochs=150, lr=0.1 + number / 100) for number in range(20))
     study = Study(lineages=arms, seeds=(0, 1, 2, 3, 4))
@@ -38,5 +41,5 @@ def runs() -> Iterator[Ratio]:
             seconds = [timed(report) for _ in range(ROUNDS)]
         (page,) = Path(folder, "out").glob("*.html")
         megabytes = page.stat().st_size / 1e6
-    yield Ratio(name="P18 `tutelage report` of 100 runs, seconds", rounds=seconds, goal="<= 3", busy=busy[0])
+    yield Ratio(name="P18 `tutelage report` for 100 runs, seconds", rounds=seconds, goal="<= 3", busy=busy[0])
     yield Ratio(name="P18 megabytes of that page", rounds=[megabytes], goal="<= 2", busy=busy[0])

@@ -1,7 +1,7 @@
 """P16: how long the command takes to its first step and to its help, in processes of their own.
 
-The floor is ``import torch`` and building the network. The command's time ends with the first optimizer step:
-imports, reading the request, loading the digits, rehearsing every generation on a batch, and that step.
+The lower bound is ``import torch`` and building the network. The command's time ends with the first optimizer step:
+it includes the imports, parsing the request, loading the digits, the dry run of every generation, and that step.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from collections.abc import Iterator
 from benchmarks.measure import Ratio, foreign_load, interleaved, timed
 
 ROUNDS = 9
-FLOOR = """
+LOWER_BOUND = """
 import os
 import torch
 from tutelage.models.cifar_resnet import resnet8
 resnet8(10, 1)
-os._exit(0)  # as below: neither side takes its libraries down again
+os._exit(0)  # as below: neither side shuts its libraries down
 """
 FIRST_STEP = """
 import os
-import tutelage.cli.app
-restored = tutelage.cli.app.signals_restored
-def late():  # the command has imported torch by now, in its own way
+import tutelage.cli.signals
+signals_restored = tutelage.cli.signals.signals_restored
+def exit_after_first_step():  # called just before training, when the command has imported torch in its own order
     from tutelage.training.sgd import Sgd
     step = Sgd.step
-    def first(self, *given, **named):
-        step(self, *given, **named)
+    def first_step(self, *args, **kwargs):
+        step(self, *args, **kwargs)
         os._exit(0)
-    Sgd.step = first
-    return restored()
-tutelage.cli.app.signals_restored = late
+    Sgd.step = first_step
+    return signals_restored()
+tutelage.cli.signals.signals_restored = exit_after_first_step
 tutelage.cli.command(["run", "baseline", "--epochs", "2", "--runs", RUNS])
 os._exit(1)
 """
@@ -48,18 +48,18 @@ def _help() -> None:
 
 
 def runs() -> Iterator[Ratio]:
-    """The ratio to the floor, and the seconds of ``--help``."""
+    """The time to the first step relative to the lower bound, and the seconds of ``--help``."""
 
     def first_step() -> None:
         with tempfile.TemporaryDirectory() as folder:
             _python(f"RUNS = {folder!r}\n{FIRST_STEP}")
 
     with foreign_load() as busy:
-        pairs = interleaved(first_step, lambda: _python(FLOOR), rounds=ROUNDS)
+        pairs = interleaved(first_step, lambda: _python(LOWER_BOUND), rounds=ROUNDS)
         helps = [timed(_help) for _ in range(ROUNDS)]
     yield Ratio(
         name="P16 start of `tutelage run` to its first step / import torch and build the network, ResNet-8, digits",
-        rounds=[ours / floor for ours, floor in pairs],
+        rounds=[ours / bound for ours, bound in pairs],
         goal="<= 1.3",
         busy=busy[0],
         notes={"to the first step": f"{sorted(ours for ours, _ in pairs)[ROUNDS // 2]:.2f} s"},

@@ -1,8 +1,8 @@
-"""P4, P5, P13, P14: what a step costs with stored logits, what filling the store costs, and how large it is.
+"""P4, P5, P13, P14: the cost of a step with stored logits, the cost of filling the store, and its size.
 
-The store has a fifth of CIFAR-100's size, 10,000 images in 162 views, filled beforehand with random logits: asking
-the teacher for all of it would take hours, and what the numbers say does not decide how fast they are read. The table
-is in the page cache, as it is after the store was opened (its blocks are checked then) on a machine with room for it.
+The store has a fifth of CIFAR-100's size, 10,000 images in 162 views. It is filled with random logits beforehand:
+computing all of them would take hours, and their values do not affect how fast they are read. The table is in the
+page cache, as it is on a machine with enough memory once the store is open, because opening verifies its blocks.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ IMAGES, BATCH, STEPS, ROUNDS, VIEWS = 10_000, 128, 5, 9, CropFlip()
 
 
 def runs() -> Iterator[Ratio]:
-    """All of them, over one filled store."""
+    """All of these ratios, with one filled store."""
     engine = Engine.choose()
     data = BatchLoader(random_splits(IMAGES, 1).train, VIEWS, BATCH, engine.device)
     network = build("resnet110", CLASSES, 3, seed=0)
     for parameter in network.parameters():
-        parameter.data.mul_(0.9)  # a network of 110 untrained layers overflows float16 otherwise
+        parameter.data.mul_(0.9)  # otherwise a network of 110 untrained layers overflows float16
     teacher = NetworkTeacher(network, NORMALIZATION, engine)
     dtype = exact_dtype(teacher(next(data.batches(0, 0))).logits)
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,7 @@ def _store(folder: Path, name: str, dtype: torch.dtype) -> LogitStore:
 
 
 def filled_store(folder: Path, dtype: torch.dtype) -> LogitStore:
-    """A store of all views of the images, full of random logits."""
+    """A store with random logits for all views of the images."""
     generator = torch.Generator().manual_seed(0)
     with _store(folder, "filled", dtype) as store:
         part = 1 << 14
@@ -88,7 +88,8 @@ def _plain(engine: Engine, data: BatchLoader, stored: CachedTeacher, opening: fl
 
 
 def _online(engine: Engine, data: BatchLoader, stored: CachedTeacher, teacher: Teacher) -> Ratio:
-    ours, other = (library(engine, data, distillation(), taught, STEPS) for taught in (stored, teacher))
+    ours = library(engine, data, distillation(), stored, STEPS)
+    other = library(engine, data, distillation(), teacher, STEPS)
     with foreign_load() as busy:
         pairs = interleaved(ours, other, rounds=ROUNDS)
     return Ratio(
@@ -119,7 +120,7 @@ def _reading(engine: Engine, data: BatchLoader, stored: CachedTeacher) -> Ratio:
         goal="<= 0.01",
         busy=busy[0],
         notes={
-            "a batch": f"{statistics.median(ours for ours, _ in pairs) / len(batches) * 1e6:.0f} us",
+            "one batch": f"{statistics.median(ours for ours, _ in pairs) / len(batches) * 1e6:.0f} us",
         },
     )
 

@@ -1,4 +1,4 @@
-"""P3 and P9: what teaching costs above its arithmetic, and what bf16 brings."""
+"""P3 and P9: the cost of a teacher beyond its arithmetic, and the gain from bf16."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH, STEPS, ROUNDS = 128, 10, 11
 
 
 def runs() -> Iterator[Ratio]:
-    """Both, with ResNet-20 as the student."""
+    """Both ratios, with ResNet-20 as the student."""
     engine = Engine.choose()
     data = BatchLoader(random_splits(20 * BATCH, 1).train, CropFlip(), BATCH, engine.device)
     teacher = engine.place(build("resnet56", CLASSES, 3, seed=1)).eval()
@@ -52,6 +52,6 @@ def _bf16(engine: Engine, data: BatchLoader) -> Ratio:
     return Ratio(
         name=f"P9 images/s in bf16 / in fp32, ResNet-20 on labels, {counted(torch.get_num_threads())}",
         rounds=[other / mine for mine, other in pairs],
-        goal=">= 1.8" if amx else "no AMX here: none",
+        goal=">= 1.8" if amx else "none without AMX",
         busy=busy[0],
     )

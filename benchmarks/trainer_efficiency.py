@@ -1,10 +1,10 @@
-"""P1: images/s of full training over those of a bare loop with the same settings.
+"""P1: the images/s of full training, relative to those of a bare loop with the same settings.
 
 Full training is what ``tutelage run`` does: drawing and cutting views, the objective with its named parts, running
-metrics, the measuring of a holdout after each epoch, and a checkpoint in each block of some 6 s (real runs: one every
-30 s; the interval is 8 s here, as the other side's blocks pass in between). The bare loop is forward, backward and
-optimizer step on one resident batch, and a forward pass over as many images as the holdout has; the same network,
-precision, memory layout, optimizer and threads.
+metrics, evaluating a holdout after each epoch, and a checkpoint in each block of some 6 s (real runs: one every 30 s;
+the interval is 8 s here, because the blocks of the other side run in between). The bare loop is forward, backward and
+optimizer step on one batch in memory, and a forward pass over as many images as the holdout has, with the same
+network, precision, memory layout, optimizer and threads.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from benchmarks.loops import bare, rate
 from benchmarks.measure import Ratio, foreign_load, interleaved
 from tutelage.data import CropFlip, DataConfig, Dataset, DatasetInfo, Splits
 from tutelage.engine import Engine
-from tutelage.lineage import Generation, Lineage, train
+from tutelage.lineage import Generation, Lineage, TrainingProgress, TrainOptions, train
 from tutelage.methods.hinton import labels_only
 from tutelage.training import Schedule
 
-STEPS, BATCH, HELD, ROUNDS = 60, 128, 1000, 15
+STEPS, BATCH, HOLDOUT, ROUNDS = 60, 128, 1000, 15
 
 
-def random_splits(train_size: int, held: int) -> Splits:
+def random_splits(train_size: int, holdout: int) -> Splits:
+    """Random images of CIFAR-100's shape: a training set, and a test set and a holdout of ``holdout`` images each."""
     generator = torch.Generator().manual_seed(0)
 
     def part(count: int) -> Dataset:
@@ -37,12 +38,12 @@ def random_splits(train_size: int, held: int) -> Splits:
         )
 
     names = tuple(str(k) for k in range(100))
-    facts = DatasetInfo(class_names=names, channels=3, height=32, width=32, train_size=train_size, test_size=held)
-    return Splits(facts=facts, train=part(train_size), test=part(held), holdout=part(held), fingerprint="random")
+    info = DatasetInfo(class_names=names, channels=3, height=32, width=32, train_size=train_size, test_size=holdout)
+    return Splits(info=info, train=part(train_size), test=part(holdout), holdout=part(holdout), fingerprint="random")
 
 
 def epochs(splits: Splits, engine: Engine, runs: Path) -> Iterator[None]:
-    """The real thing; yields after each epoch, its evaluation and checkpoint included in the next."""
+    """Full training; yields after each epoch, whose evaluation and checkpoint count towards the next."""
     generation = Generation(
         name="bench",
         model="resnet20",
@@ -50,17 +51,18 @@ def epochs(splits: Splits, engine: Engine, runs: Path) -> Iterator[None]:
         schedule=Schedule(epochs=10_000, batch_size=BATCH),
     )
     lineage = Lineage(name="bench", data=DataConfig(name="random"), views=CropFlip(), generations=(generation,))
-    for progress in train(lineage, 0, splits, runs=runs, engine=engine, checkpoint_seconds=8.0):
-        if progress.record is not None and progress.record.metrics is not None:
+    options = TrainOptions(checkpoint_seconds=8.0)
+    for event in train(lineage, 0, splits, runs=runs, engine=engine, options=options):
+        if isinstance(event, TrainingProgress) and event.epoch_ended:
             yield
 
 
 def runs() -> Iterator[Ratio]:
-    """The one ratio."""
+    """The throughput of full training, relative to that of the bare loop."""
     engine = Engine.choose()
     with tempfile.TemporaryDirectory() as folder, foreign_load() as busy:
-        training = epochs(random_splits(STEPS * BATCH, HELD), engine, Path(folder))
-        block = bare(engine, BATCH, STEPS, held=HELD)
+        training = epochs(random_splits(STEPS * BATCH, HOLDOUT), engine, Path(folder))
+        block = bare(engine, BATCH, STEPS, holdout=HOLDOUT)
         pairs = interleaved(lambda: next(training), block, rounds=ROUNDS)
     yield Ratio(
         name="P1 trainer efficiency (full training / bare loop), ResNet-20, batch 128",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tutelage.experiments import experiments, left_out
+from tutelage.experiments import experiments, unavailable_experiments
 from tutelage.methods import factories
 from tutelage.published import tables
 
@@ -48,16 +48,16 @@ def published_lists() -> str:
     for paper, names in groups.items():
         found = [experiments()[name] for name in names]
         lines += [f"### {paper}", "", "| experiment | what it compares | numbers |", "|---|---|---|"]
-        lines += [f"| `{one.name}` | {one.about} | {len(one.links) or 'none'} |" for one in found]
-        differs = _once(remark.text for one in found for remark in one.differs)
-        unknown = _once(remark.text for one in found for remark in one.unknown)
-        missing = _once(f"{arm.name}: {arm.reason}" for one in found for arm in one.left_out)
+        lines += [f"| `{one.name}` | {one.description} | {len(one.links) or 'none'} |" for one in found]
+        differs = _once(remark.text for one in found for remark in one.differences)
+        unknown = _once(remark.text for one in found for remark in one.unknowns)
+        missing = _once(f"{arm.name}: {arm.reason}" for one in found for arm in one.unavailable_arms)
         for heading, texts in (("At full length", differs), ("Not known", unknown), ("No arm", missing)):
             lines += ["", f"{heading}:", "", *(f"- {text}" for text in texts)] if texts else []
         lines.append("")
     lines += ["## Left out", "", "| experiments | why |", "|---|---|"]
     reasons: dict[str, list[str]] = {}
-    for name, reason in left_out().items():
+    for name, reason in unavailable_experiments().items():
         reasons.setdefault(reason, []).append(f"`{name}`")
     lines += [f"| {', '.join(names)} | {reason} |" for reason, names in reasons.items()]
     return "\n".join(lines)
