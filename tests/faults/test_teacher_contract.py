@@ -203,7 +203,8 @@ def test_a_teacher_that_learned_nothing_causes_a_warning_unless_it_was_cut_off(
     small.run(line, small.splits(), tmp_path, warn=warnings.append)
     assert len(warnings) == warned
     assert all(
-        re.search(r"teacher teaches student, and is at chance .*its training failed", warning) for warning in warnings
+        re.search(r"teacher teaches student, and is at chance .*it may have learned nothing", warning)
+        for warning in warnings
     )
     assert all(model.finished for model in small.models(line, small.splits(), tmp_path))
 

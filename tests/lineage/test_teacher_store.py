@@ -73,6 +73,6 @@ def test_a_folder_that_cannot_be_created(splits: Splits, tmp_path: Path) -> None
     options = TrainOptions(teacher_store="on")
     for _ in train(lineage(), 0, splits, runs=tmp_path, engine=engine, options=options, warn=warnings.append):
         pass
-    store_warnings = [warning for warning in warnings if not warning.endswith("its training failed")]
+    store_warnings = [warning for warning in warnings if not warning.endswith("it may have learned nothing")]
     assert len(store_warnings) == 3
     assert all(warning.startswith("the teacher's logits are not stored: ") for warning in store_warnings)

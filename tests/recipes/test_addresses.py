@@ -36,8 +36,8 @@ def test_equal_generations_of_different_recipes_are_the_same_model() -> None:
     assert addresses(distill())[0] == addresses(baseline(CommonOptions(model="resnet20")))[0]
     assert addresses(tolerant(generations=2)) == addresses(tolerant(generations=5))[:3]
     # D(1.0, 0.5) of the tolerant paper is born-again with labels: a patriarch trained on labels, then equal weights
-    pupil = tolerant(generations=1, teacher_weight=0.5).generations[1]
-    line = replace(tolerant(), generations=(*baseline().generations, pupil))
+    student = tolerant(generations=1, teacher_weight=0.5).generations[1]
+    line = replace(tolerant(), generations=(*baseline().generations, student))
     assert addresses(born_again(generations=1, form="labels")) == addresses(line)
 
 
@@ -88,7 +88,7 @@ def change(line: Lineage, **fields: Any) -> Lineage:
 
 @pytest.mark.fault(18)
 @pytest.mark.parametrize("name", CHANGED)
-def test_whatever_makes_a_model_is_in_its_address_and_in_those_of_its_pupils(name: str) -> None:
+def test_whatever_makes_a_model_is_in_its_address_and_in_those_of_its_students(name: str) -> None:
     line = tolerant(generations=2)
     before, after = addresses(line), addresses(CHANGED[name](line))
     assert all(old != new for old, new in zip(before, after, strict=True))
@@ -101,7 +101,7 @@ def test_seed_data_and_precision_are_in_every_address(changed: dict[str, Any]) -
     assert all(old != new for old, new in zip(before, after, strict=True))
 
 
-def test_a_pupil_changes_nothing_for_its_teacher() -> None:
+def test_a_student_changes_nothing_for_its_teacher() -> None:
     weights = ((0.6, 0.6), (0.6, 0.5))
     one, other = (addresses(tolerant(generations=2, teacher_weight=pair)) for pair in weights)
     assert one[:2] == other[:2]
@@ -109,7 +109,7 @@ def test_a_pupil_changes_nothing_for_its_teacher() -> None:
 
 
 @pytest.mark.fault(18)
-def test_another_teacher_makes_another_pupil() -> None:
+def test_another_teacher_makes_another_student() -> None:
     line = tolerant(generations=2)
     *before, last = line.generations
     moved = replace(line, generations=(*before, replace(last, teachers=(0,))))

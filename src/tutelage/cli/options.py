@@ -49,8 +49,8 @@ class TrainingOptions:
             records the change.
         watch_test: Measure the test set after every epoch too. Nothing is chosen by it, and the tables say so.
         meter: Record each term's share of the gradient norm once per epoch.
-        teacher_store: Keep a teacher's logits on disk and read them again, bit for bit; auto does so where it pays.
-            Up to 1.6 GB per teacher for CIFAR-100, in the folder of runs.
+        teacher_store: Keep a teacher's logits on disk and read them again as they were computed; auto does so
+            where it pays. Up to 1.6 GB per teacher for CIFAR-100, in the folder of runs.
         track: Report the metrics of every epoch to tensorboard, mlflow, wandb, several of them, or none; by default
             to tensorboard where it is installed.
     """

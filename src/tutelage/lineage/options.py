@@ -20,7 +20,9 @@ class TrainOptions:
     Args:
         watch_test: Measure the test set after every epoch too; nothing is chosen by it, and the table says so.
         meter: Record each term's share of the gradient norm once per epoch.
-        teacher_store: Keep a teacher's logits on disk and read them again, bit for bit; auto does where that pays.
+        teacher_store: Keep a teacher's logits on disk and read them again as they were computed; auto does so
+            where it pays. The bits are those of an online teacher as far as its answers do not depend on the rest of
+            a batch.
         strict: Refuse to resume in a different environment or on different data. Without it, the change is reported
             and recorded in the model.
         checkpoint_seconds: The most training time that a kill may cost.

@@ -27,7 +27,11 @@ def cached_teacher(
     store: TeacherStore,
     warn: Callable[[str], object],
 ) -> Iterator[Teacher | None]:
-    """The teacher of a generation, its logits read from ``root`` and kept there: bit for bit what it would answer."""
+    """The teacher of a generation, its logits read from ``root`` and stored there.
+
+    They are the bits of an online teacher as far as its answers for an image do not depend on the rest of a batch
+    (decision 0005).
+    """
     teacher, generation = networks.teacher(place), networks.generation(place)
     for warning in check_teachers(networks, place, teacher):
         warn(warning)

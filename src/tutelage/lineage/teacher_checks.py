@@ -30,7 +30,7 @@ def check_teachers(networks: LineageNetworks, place: int, teacher: Teacher | Non
         labels = train.labels[rows]
         if at_chance(logits, labels):
             right = f"{accuracy(logits, labels) * len(rows):.0f} of {len(rows)}"
-            cause = "its training failed"
+            cause = "it may have learned nothing"
             if generation.weights is not None:
                 cause = (
                     f"{generation.weights} may have been trained on other classes, on another order of them, or on "

@@ -147,7 +147,11 @@ class Figure {
   }
 
   async draw() {
-    if (this.view || this.element.closest("details:not([open])")) return;
+    if (!this.element.closest("details:not([open])")) await (this.drawing ??= this.embed());
+  }
+
+  /* Called once, also where the observer and the loop over all figures meet while it is drawn. */
+  async embed() {
     const limit = Math.max(90, Math.min(260, this.plot.clientWidth / 3));
     const spec = { ...page.specs[this.chart.spec], datasets: { rows: this.visibleRows } };
     const { view } = await vegaEmbed(this.plot, spec, {
