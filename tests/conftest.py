@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests.warm import Warm
 from tutelage import storage
 from tutelage.data import Dataset, DatasetInfo, Splits
 from tutelage.data.cifar import import_archive
@@ -39,6 +41,13 @@ def limit(seconds: float) -> float:
     stretches all of these alike, for a machine that is slow or has much else to do.
     """
     return seconds * PATIENCE
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """A server that forks commands; see tests/warm.py."""
+    with contextlib.closing(Warm(tmp_path_factory.mktemp("commands"))) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import limit
+from tests.warm import Warm
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -54,11 +58,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(words: list[str], place: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "TUTELAGE_RUNS": str(place / "runs"), "TUTELAGE_DATA": str(place / "data")}
-    return subprocess.run(
-        words, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=limit(150)
-    )
+def environment(place: Path) -> dict[str, str]:
+    return {**os.environ, "TUTELAGE_RUNS": str(place / "runs"), "TUTELAGE_DATA": str(place / "data")}
+
+
+@pytest.fixture
+def run(place: Path, warm: Warm) -> Run:
+    def tutelage(*words: str) -> subprocess.CompletedProcess[str]:
+        assert words[0] == "tutelage"
+        return warm.complete(words[1:], environment(place), place)
+
+    return tutelage
 
 
 def test_make_knows_its_targets() -> None:
@@ -85,7 +95,7 @@ TESTED_BELOW = tuple(f"tutelage {verb} " for verb in ("data get", "export", "pre
 
 
 @pytest.mark.parametrize("command", [line for line in TUTELAGE if not line.startswith(TESTED_BELOW)])
-def test_command(command: str, place: Path, request: pytest.FixtureRequest) -> None:
+def test_command(command: str, run: Run, place: Path, request: pytest.FixtureRequest) -> None:
     words = shlex.split(command)
     if "cifar100" in words and words[1] == "run":
         (place / "data").mkdir(exist_ok=True)
@@ -94,10 +104,10 @@ def test_command(command: str, place: Path, request: pytest.FixtureRequest) -> N
     if words[1] in ("run", "study") and "--help" not in words:
         words = [*without(words, "--train-size", "--epochs", "--generations"), "--epochs", "1"]
         if "cifar100" in words:
-            words += ["--train-size", "200", "--test-size", "200"]
+            words += ["--train-size", "100", "--test-size", "100"]
         if words[2] == "tolerant":
             words += ["--generations", "1"]
-    done = run([sys.executable, "-m", *words], place)
+    done = run(*words)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
@@ -110,23 +120,30 @@ def without(words: list[str], *options: str) -> list[str]:
     return [word for place, word in enumerate(words) if place not in dropped]
 
 
-def test_a_model_is_looked_at_taken_away_and_used(place: Path) -> None:
+def test_a_model_is_looked_at_taken_away_and_used(run: Run, place: Path) -> None:
     (export,) = (line for line in TUTELAGE if line.startswith("tutelage export "))
     (predict,) = (line for line in TUTELAGE if line.startswith("tutelage predict "))
-    words = [sys.executable, "-m", "tutelage", "run", "label_smoothing", "--epochs", "1"]
-    assert run(words, place).returncode == 0
+    assert run("tutelage", "run", "label_smoothing", "--epochs", "1").returncode == 0
     name = next(path.name for path in (place / "runs" / "studies").glob("label_smoothing-*"))
     closer = [line for line in TUTELAGE if line.startswith(("tutelage diagnose ", "tutelage transfer "))]
     assert len(closer) == 2
     for command in (*(line.replace("RUN", name) for line in (export, *closer)), predict):
-        done = run([sys.executable, "-m", *shlex.split(command)], place)
+        done = run(*shlex.split(command))
         assert done.returncode == 0, done.stderr
         assert done.stdout
 
 
 def test_the_python_runs(place: Path) -> None:
     code = "\n".join(blocks("python"))
-    done = run([sys.executable, "-W", "error", "-c", code], place)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=place,
+        env=environment(place),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=limit(150),
+    )
     assert done.returncode == 0, done.stderr
     assert "gradient on the first batch: labels" in done.stdout
     assert "generation 1 [" in done.stdout
@@ -135,7 +152,7 @@ def test_the_python_runs(place: Path) -> None:
     assert "0.4 H(labels, student) + 0.6 KL(teacher ‖ student)" in done.stdout
 
 
-def test_data_get_says_how_to_go_on_without_a_network(place: Path) -> None:
-    done = run([sys.executable, "-m", "tutelage", "data", "get", "cifar11"], place)
+def test_data_get_says_how_to_go_on_without_a_network(run: Run) -> None:
+    done = run("tutelage", "data", "get", "cifar11")
     assert done.returncode == 2
     assert "cifar10" in done.stderr

@@ -1,4 +1,4 @@
-"""Run the installed command as a user would: a process of its own."""
+"""Run the command as a user would, in a process of its own: forked where only the wait for imports would differ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import limit
+from tests.warm import Warm
 from tutelage.cli import command
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -31,17 +31,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def tutelage(environment: dict[str, str], tmp_path: Path) -> Command:
+def tutelage(environment: dict[str, str], tmp_path: Path, warm: Warm) -> Command:
     def run(*words: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *words],
-            env={**environment, **extra},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=limit(150),
-        )
+        return warm.complete(words, environment | extra, tmp_path)
 
     return run
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import limit
-from tests.faults.warm import Warm
+from tests.warm import Warm
 from tutelage import storage
 
 Hashes = dict[str, dict[str, str]]

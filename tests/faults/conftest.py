@@ -1,21 +1,13 @@
-"""For all tests of faults: one server that forks commands, and the results of an undisturbed run."""
+"""For all tests of faults: the results of an undisturbed run."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.commands import LINE, Hashes, hashes
-from tests.faults.warm import Warm
-
-
-@pytest.fixture(scope="session")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    with contextlib.closing(Warm(tmp_path_factory.mktemp("commands"))) as server:
-        yield server
+from tests.warm import Warm
 
 
 @pytest.fixture(scope="session")

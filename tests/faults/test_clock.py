@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import Many, Tried
 from tests.faults.commands import EACH, LINE, Hashes, durations, finish, hashes, notes
-from tests.faults.warm import Warm
+from tests.warm import Warm
 
 YEAR = 31_536_000
 

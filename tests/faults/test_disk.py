@@ -31,7 +31,7 @@ from tests.faults.commands import (
     place,
     until,
 )
-from tests.faults.warm import Warm
+from tests.warm import Warm
 from tutelage import storage
 
 FULL = re.compile(r"no space: (.+) (needs [\d,]+ bytes|cannot be written), [\d,]+ bytes are free there")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Many, Tried
 from tests.faults.commands import LINE, finish, hashes, place, stamps, until
-from tests.faults.warm import Warm
+from tests.warm import Warm
 
 CHAIN = tuple(
     "2" if word == "1" and before == "--generations" else word

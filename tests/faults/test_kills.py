@@ -19,7 +19,7 @@ import pytest
 from tests.cli.conftest import COMMAND
 from tests.conftest import Many, Tried
 from tests.faults.commands import EACH, EXACT, LINE, LONGER, finish, hashes, until
-from tests.faults.warm import HERE, Warm
+from tests.warm import HERE, Warm
 from tutelage import storage
 
 Words = tuple[str, ...]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.faults.warm import Warm
+from tests.warm import Warm
 from tutelage.data.labels import checked_labels
 from tutelage.data.npz import from_arrays, read_npz
 from tutelage.methods import factories

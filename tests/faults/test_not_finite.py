@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tests.conftest import Many, Tried
 from tests.faults import small
-from tests.faults.warm import Warm
+from tests.warm import Warm
 from tutelage import storage
 from tutelage.artifacts.pretrained import read_metadata
 from tutelage.data import Batch, BatchLoader, CropFlip, Normalization

@@ -31,7 +31,7 @@ from tests.faults.commands import (
     spent,
     until,
 )
-from tests.faults.warm import Warm
+from tests.warm import Warm
 from tutelage.teachers.logit_store import LogitStore
 
 

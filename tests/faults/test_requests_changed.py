@@ -18,7 +18,7 @@ from tests.conftest import Tried, limit
 from tests.events import kind
 from tests.faults import small
 from tests.faults.small import Request, default_request, request_with_teacher
-from tests.faults.warm import Warm
+from tests.warm import Warm
 from tutelage import serialization, storage
 from tutelage.analysis import compare, load_results
 from tutelage.data import CropFlip, Splits

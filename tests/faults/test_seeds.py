@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Tried
 from tests.faults.commands import config_of, finish, stamps
-from tests.faults.warm import Warm
+from tests.warm import Warm
 
 WORDS = (
     *("study", "--arm", "baseline --model tests.faults.networks:Faulty", "--arm", "plain=baseline --model resnet8"),

@@ -39,7 +39,7 @@ from tests.faults.commands import (
     place,
     until,
 )
-from tests.faults.warm import Warm
+from tests.warm import Warm
 from tutelage import storage
 
 TERM, INT = signal.SIGTERM, signal.SIGINT

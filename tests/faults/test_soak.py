@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import Tried
 from tests.faults.commands import EXACT, Hashes, finish, hashes
 from tests.faults.test_kills import OFTEN, names
-from tests.faults.warm import Warm
+from tests.warm import Warm
 from tutelage import storage
 
 MINUTES = float(os.environ.get("TUTELAGE_SOAK_MINUTES", "30"))

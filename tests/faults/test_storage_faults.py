@@ -21,7 +21,7 @@ from torch import nn
 from tests.conftest import Many, Tried, make_splits
 from tests.faults.commands import finish, hashes, leftovers
 from tests.faults.disk import LINUX, Disk, Killed
-from tests.faults.warm import Warm
+from tests.warm import Warm
 from tutelage import serialization, storage
 from tutelage.artifacts.model import Model
 from tutelage.data import CropFlip, DataConfig, Splits

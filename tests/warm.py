@@ -14,10 +14,10 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-HERE = Path(__file__).parents[2]
+HERE = Path(__file__).parents[1]
 
 
 class Warm:
@@ -27,7 +27,7 @@ class Warm:
         self.folder = folder
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self.server = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.warm", str(folder)],
+            [sys.executable, "-m", "tests.warm", str(folder)],
             cwd=HERE,
             env={**os.environ, **one_thread},
             stdin=subprocess.PIPE,
@@ -45,6 +45,15 @@ class Warm:
     def start(self, words: tuple[str, ...], runs: Path, **environment: str) -> int:
         """Start a command; returns the id of its process."""
         return self._ask(words=words, environment={"TUTELAGE_RUNS": str(runs), **environment})
+
+    def complete(
+        self, words: Sequence[str], environment: Mapping[str, str], folder: Path
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in ``folder`` with this environment and no other; what it prints is apart, by stream."""
+        pid = self._ask(words=words, environment=dict(environment), folder=str(folder))
+        code = self.wait(pid)
+        errors = (self.folder / f"{pid}.errors.txt").read_text()
+        return subprocess.CompletedProcess(list(words), code, self.output(pid), errors)
 
     def ended(self, pid: int) -> int | None:
         """The exit code of a process, minus the signal that ended it; None while it lives."""
@@ -83,7 +92,7 @@ def serve(folder: Path) -> None:
         if "words" in message:
             answer = os.fork()
             if answer == 0:
-                run(message["words"], message["environment"], folder)
+                run(message["words"], message["environment"], folder, message.get("folder"))
             codes.pop(answer, None)  # of an earlier process with this id
         elif "spent" in message:
             answer = spent[message["spent"]]
@@ -98,16 +107,22 @@ def serve(folder: Path) -> None:
         print(answer, flush=True)
 
 
-def run(words: list[str], environment: Mapping[str, str], folder: Path) -> None:
-    """The body of a fork: the command, with its output in a file; never returns."""
+def run(words: list[str], environment: Mapping[str, str], outputs: Path, folder: str | None) -> None:
+    """The body of a fork: the command, with its output in a file, or in two where it has a folder; never returns."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.environ.update({"TUTELAGE_DATA": str(folder / "data"), "COLUMNS": "160", **environment})
+        if folder is None:
+            os.environ.update({"TUTELAGE_DATA": str(outputs / "data"), "COLUMNS": "160"})
+        else:
+            os.chdir(folder)
+            os.environ.clear()
+        os.environ.update(environment)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        out = os.open(folder / f"{os.getpid()}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        names = (f"{os.getpid()}.txt", f"{os.getpid()}.errors.txt")
+        out, errors = (os.open(outputs / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for name in names)
         os.dup2(out, 1)
-        os.dup2(out, 2)
+        os.dup2(out if folder is None else errors, 2)
         from tutelage.cli import main
 
         main(words)
