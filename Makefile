@@ -6,6 +6,9 @@ INSTALL := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-versi
 # What pip would do on one core, at the end of an install; files that are not meant to compile are passed over.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 
+# The tests start hundreds of processes; each would compile all modules anew where bytecode is not written.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint ready browser bench torture audit clean
 
 help: ## What there is
