@@ -17,12 +17,18 @@ from tests.functional.inputs import gradient, repeatable, seeds
 from tests.objective.batches import batch, training_set
 from tutelage import functional, serialization
 from tutelage.methods.confidence_penalty import confidence_penalty
+from tutelage.methods.decoupled import Decoupled
 from tutelage.methods.hinton import distillation, labels_only
+from tutelage.methods.logit_standardization import Standardized
 from tutelage.methods.preparing_lessons import FocalTemperature
+from tutelage.methods.tolerant import ScoreDifferenceByShare
 from tutelage.objective import (
     ConfidencePenalty,
     Constant,
+    FeatureMatch,
+    FlowMatch,
     Labels,
+    LogitTerm,
     Match,
     Objective,
     Ramp,
@@ -36,6 +42,7 @@ from tutelage.objective import (
     crossfade,
     expected_primary,
 )
+from tutelage.training import gradient_shares
 
 TEACHER = Match(name="teacher", target=TeacherProbs(), temperature=Constant(4.0), weight=Constant(0.9))
 shares = st.floats(0.0, 1.0)
@@ -258,6 +265,9 @@ class Learned:
     student_layers = ("stage1", "stage2")
     teacher_layers = ("layer1",)
 
+    def is_off(self, progress: float | None) -> bool:
+        return False
+
     def build(self, example: Signals, data: TrainingSet) -> nn.Module:
         return Head()
 
@@ -279,3 +289,69 @@ def test_what_a_scaled_term_learns_is_trained_too() -> None:
     square = signals.student_logits.detach().square().mean()
     torch.testing.assert_close(bound(signals).parts["hint"], 0.25 * 2.0 * square)
     torch.testing.assert_close(factor.grad, 0.25 * square)
+
+
+@dataclass(frozen=True)
+class Refusing(LogitTerm):
+    """A term that must not be evaluated while it is off."""
+
+    name: str = "refusing"
+    needs_teacher = False
+
+    def __call__(self, signals: Signals) -> Tensor:
+        raise AssertionError
+
+    def formula(self) -> str:
+        return "refusing"
+
+
+OFF = Scaled(name="off", of=Refusing(), by=Ramp(0.5, 1.0))
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        OFF,
+        Scaled(name="off", of=Refusing(), by=Constant(0.0)),
+        Scaled(name="off", of=Scaled(name="inner", of=Refusing(), by=Constant(-0.0)), by=Constant(1.0)),
+        Standardized(of=OFF),
+        replace(TEACHER, weight=Ramp(0.3, 1.0)),
+        Decoupled(weight=Ramp(0.3, 1.0)),
+        FeatureMatch(name="off", layers=(("a", "b"),), distance=functional.attention_transfer, weight=Constant(0.0)),
+        FlowMatch(name="off", layers=((("a", "b"), ("c", "d")),), weight=Constant(0.0)),
+        ScoreDifference(weight=0.0),
+        ScoreDifferenceByShare(weight=0.0, share=0.5),
+        ConfidencePenalty(weight=0.0),
+    ],
+)
+def test_a_term_of_weight_zero_is_skipped(term: Term) -> None:
+    """Its value is never computed (most of these would fail), and it has no gradient, not even one of zeros."""
+    assert term.is_off(0.25)
+    labels = labels_only()
+    signals = replace(at(0.25), student_features={}, teacher_features={})
+    loss = Objective((*labels.terms, term))(signals)
+    assert torch.equal(loss.total, labels(signals).total)
+    assert list(loss.parts) == ["labels", term.name]
+    assert loss.parts[term.name].item() == 0.0
+    assert not loss.parts[term.name].requires_grad
+    shares = gradient_shares(loss, [signals.student_logits])
+    assert shares.tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("term", [OFF, replace(TEACHER, weight=Ramp(0.3, 1.0)), Decoupled(weight=Ramp(0.3, 1.0))])
+def test_a_term_that_a_ramp_moves_is_off_only_while_its_number_is_zero(term: Term) -> None:
+    assert [term.is_off(progress) for progress in (0.0, 0.25, 0.75, 1.0)] == [True, True, False, False]
+    assert not term.is_off(None)  # the moment is unknown, so the term asks for it
+
+
+def test_what_only_a_batch_tells_is_never_off() -> None:
+    for scalar in (Fixed(torch.tensor(0.0)), FocalTemperature(), Constant(1e-300), Ramp(to=0.5, from_=0.5)):
+        assert not Scaled(name="m", of=TEACHER, by=scalar).is_off(0.0)
+    assert not Refusing().is_off(0.0)
+
+
+def test_where_all_terms_are_off_all_are_evaluated() -> None:
+    """A loss needs a graph: the first step of a warm-up may have no other term."""
+    loss = Objective((Scaled(name="m", of=TEACHER, by=Ramp()),))(at(0.0))
+    assert loss.total.item() == 0.0
+    assert loss.total.requires_grad

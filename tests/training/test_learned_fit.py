@@ -22,7 +22,7 @@ from tutelage.methods.hinton import distillation, labels_only
 from tutelage.methods.variational import variational
 from tutelage.models.build import build
 from tutelage.models.feature_hooks import FeatureHooks
-from tutelage.objective import Objective, Signals
+from tutelage.objective import Objective, Signals, crossfade
 from tutelage.teachers import NetworkTeacher
 from tutelage.training import OneCycle, Record, Schedule, State, fit
 
@@ -105,6 +105,24 @@ def test_its_first_weights_are_a_function_of_the_seed(splits: Splits, name: str)
 
     assert same(start(11), start(11))
     assert not same(start(11), start(12))
+
+
+def test_a_stage_leaves_what_only_the_other_stage_trains(splits: Splits) -> None:
+    """The classifier in a first stage on features, the connectors in a second one on labels: not even decayed."""
+    boundary = Objective(tuple(term for term in OBJECTIVES["boundary"]().terms if term.needs_teacher))
+    objective = crossfade(boundary, labels_only(), start=1 / 3, stop=1 / 3)
+    ends = [(record.metrics, record.state().tensors) for record in loop(splits, objective) if record.metrics]
+    first, last = ends[0][1], ends[-1][1]
+    start = build("resnet8", 4, 1, seed=0).state_dict()
+    for name in ("classifier.weight", "classifier.bias"):
+        assert torch.equal(first[f"network/{name}"], start[name])
+        assert not torch.equal(last[f"network/{name}"], start[name])
+    assert not torch.equal(first["network/stem.conv.weight"], start["stem.conv.weight"])
+    connectors = [name for name in first if name.startswith("learned/")]
+    assert connectors
+    assert all(torch.equal(first[name], last[name]) for name in connectors)
+    losses = [(metrics["loss/first/boundary"] > 0, metrics["loss/then/labels"] > 0) for metrics, _ in ends]
+    assert losses == [(True, False), (False, True), (False, True)]
 
 
 def test_the_student_alone_is_the_network(splits: Splits) -> None:

@@ -83,6 +83,9 @@ class Bank:
     student_layers = ()
     teacher_layers = ()
 
+    def is_off(self, progress: float | None) -> bool:
+        return False
+
     def build(self, example: Signals, data: TrainingSet) -> nn.Module:
         return BankModule(data)
 

@@ -8,7 +8,18 @@ import torch
 from torch import Tensor
 
 from tutelage import functional
-from tutelage.objective import Constant, LogitTerm, Objective, Ramp, Scalar, Signals, beside_labels, number, times
+from tutelage.objective import (
+    Constant,
+    LogitTerm,
+    Objective,
+    Ramp,
+    Scalar,
+    Signals,
+    beside_labels,
+    is_zero,
+    number,
+    times,
+)
 
 WARM_UP = 20 / 240
 """The first 20 of the 240 epochs of the authors' schedule for CIFAR-100, as a share of training."""
@@ -38,6 +49,10 @@ class Decoupled(LogitTerm):
         for part in ("temperature", "weight"):
             if not isinstance(getattr(self, part), Scalar):
                 raise TypeError(f"{part} of {self.name!r} must be a Scalar, not {getattr(self, part)!r}")
+
+    def is_off(self, progress: float | None) -> bool:
+        """Whether the weight is exactly 0 at this moment."""
+        return is_zero(self.weight, progress)
 
     def __call__(self, signals: Signals) -> Tensor:
         """The weighted divergence of each example, ``[B]``."""

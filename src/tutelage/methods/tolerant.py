@@ -39,6 +39,10 @@ class ScoreDifferenceByShare(LogitTerm):
         if self.max_k is not None and self.max_k < 2:
             raise ValueError(f"the score difference compares at least 2 classes, not max_k = {self.max_k}")
 
+    def is_off(self, progress: float | None) -> bool:
+        """Whether the weight is exactly 0."""
+        return self.weight == 0.0
+
     def __call__(self, signals: Signals) -> Tensor:
         """The weighted score difference of each example, ``[B]``."""
         return self.weight * functional.score_difference_by_share(signals.student_logits, self.share, self.max_k)

@@ -14,9 +14,10 @@ from tutelage.objective.features import (
 from tutelage.objective.formula import distance_name, number, times
 from tutelage.objective.objective import BoundObjective, Loss, Objective, beside_labels
 from tutelage.objective.protocol import LogitTerm, Term, TermWrapper
-from tutelage.objective.schedules import Ramp, Scaled, crossfade
+from tutelage.objective.scalars import Constant, Ramp, Scalar, is_zero
+from tutelage.objective.schedules import Scaled, crossfade
 from tutelage.objective.signals import Prediction, Signals, TrainingSet
-from tutelage.objective.targets import Constant, Labels, Scalar, Target, TeacherProbs
+from tutelage.objective.targets import Labels, Target, TeacherProbs
 from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "crossfade",
     "distance_name",
     "expected_primary",
+    "is_zero",
     "layer_pairs",
     "number",
     "pointwise",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tutelage import functional
 from tutelage.objective.objective import Objective
-from tutelage.objective.targets import Constant, Labels, TeacherProbs
+from tutelage.objective.scalars import Constant
+from tutelage.objective.targets import Labels, TeacherProbs
 from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from tutelage import functional
 from tutelage.objective.formula import distance_name, number, times
+from tutelage.objective.scalars import Constant, Scalar, is_zero
 from tutelage.objective.signals import Signals, TrainingSet
-from tutelage.objective.targets import Constant, Scalar
 
 FeatureDistance = Callable[[Tensor, Tensor], Tensor]
 """A function ``(student features, teacher features) -> [B]``."""
@@ -120,6 +120,10 @@ class FeatureMatch:
         pairs = self._pairs(example)
         return _Heads(self, [self.distance.build(*pair).to(pair[0]) for pair in pairs])
 
+    def is_off(self, progress: float | None) -> bool:
+        """Whether the weight is exactly 0 at this moment."""
+        return is_zero(self.weight, progress)
+
     def __call__(self, signals: Signals) -> Tensor:
         """The weighted distance of each example, ``[B]``."""
         if isinstance(self.distance, LearnedDistance):
@@ -204,6 +208,10 @@ class FlowMatch:
 
     def build(self, example: Signals, data: TrainingSet) -> None:
         """Nothing to build: the flow learns nothing."""
+
+    def is_off(self, progress: float | None) -> bool:
+        """Whether the weight is exactly 0 at this moment."""
+        return is_zero(self.weight, progress)
 
     def __call__(self, signals: Signals) -> Tensor:
         """The weighted distance of each example, ``[B]``."""

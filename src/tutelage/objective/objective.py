@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from tutelage import functional
 from tutelage.objective.protocol import Term
+from tutelage.objective.scalars import Constant
 from tutelage.objective.signals import Signals, TrainingSet
-from tutelage.objective.targets import Constant, Labels
+from tutelage.objective.targets import Labels
 from tutelage.objective.terms import Match
 
 
@@ -90,7 +91,24 @@ class Objective:
 
         Errors: ``ValueError`` for terms that learn: call :meth:`bind` first.
         """
-        return _mean({term.name: term(signals) for term in self.terms}, signals)
+        return self.evaluate(signals, {})
+
+    def evaluate(self, signals: Signals, modules: Mapping[str, nn.Module]) -> Loss:
+        """The loss of a batch; ``modules`` are those that terms built, by the terms' names.
+
+        Terms whose weight is 0 at this moment are skipped, unless all are: a loss needs at least one.
+        """
+        active = [term for term in self.terms if not term.is_off(signals.progress)] or self.terms
+        parts = {term.name: signals.student_logits.new_zeros(()) for term in self.terms}
+        for term in active:
+            value = modules[term.name](signals) if term.name in modules else term(signals)
+            if value.shape != signals.labels.shape:
+                actual, expected = list(value.shape), list(signals.labels.shape)
+                raise ValueError(f"term {term.name!r} gives {actual}, not {expected}: one value per example")
+            parts[term.name] = value.mean()
+        total = sum(parts[term.name] for term in active)
+        assert isinstance(total, Tensor)
+        return Loss(total, parts)
 
     def __str__(self) -> str:
         return " + ".join(term.formula() for term in self.terms).replace("+ -", "- ")
@@ -106,22 +124,7 @@ class BoundObjective(nn.Module):
 
     def forward(self, signals: Signals) -> Loss:
         """The loss of a batch and its parts, each a batch mean."""
-        values = {}
-        for term in self.objective.terms:
-            values[term.name] = self.learned[term.name](signals) if term.name in self.learned else term(signals)
-        return _mean(values, signals)
-
-
-def _mean(values: dict[str, Tensor], signals: Signals) -> Loss:
-    parts = {}
-    for name, value in values.items():
-        if value.shape != signals.labels.shape:
-            actual, expected = list(value.shape), list(signals.labels.shape)
-            raise ValueError(f"term {name!r} gives {actual}, not {expected}: one value per example")
-        parts[name] = value.mean()
-    total = sum(parts.values())
-    assert isinstance(total, Tensor)
-    return Loss(total, parts)
+        return self.objective.evaluate(signals, dict(self.learned.items()))
 
 
 def beside_labels(hard_weight: float, *terms: Term) -> Objective:

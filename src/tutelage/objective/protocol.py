@@ -50,6 +50,14 @@ class Term(Protocol):
         """The teacher's layers whose features the term reads."""
         ...
 
+    def is_off(self, progress: float | None) -> bool:
+        """Whether the weight is exactly 0 when a share ``progress`` of training is done, whatever the batch.
+
+        Such a term is skipped: its value is 0, and what only it would train is left as it is, where a gradient of 0
+        would still let weight decay shrink it. ``progress`` is None where the moment is unknown.
+        """
+        ...
+
     def build(self, example: Signals, data: TrainingSet) -> nn.Module | None:
         """Make the module that computes the term in its place, signals to ``[B]``; None for a term without state.
 
@@ -91,6 +99,10 @@ class LogitTerm:
         """No layers."""
         return ()
 
+    def is_off(self, progress: float | None) -> bool:
+        """Never; a subclass with a weight says when it is 0."""
+        return False
+
     def build(self, example: Signals, data: TrainingSet) -> None:
         """Nothing to build."""
 
@@ -130,6 +142,10 @@ class TermWrapper(ABC):
     def teacher_layers(self) -> tuple[str, ...]:
         """The teacher's layers that the inner term reads."""
         return self.of.teacher_layers
+
+    def is_off(self, progress: float | None) -> bool:
+        """Whether the inner term is off."""
+        return self.of.is_off(progress)
 
     def build(self, example: Signals, data: TrainingSet) -> nn.Module | None:
         """Build the inner term, and apply this one around the module."""

@@ -1,4 +1,4 @@
-"""Targets and scalars, the parts of a matching term: their protocols, and those that belong to no single paper."""
+"""Targets, the distributions that terms match: their protocol, and those that belong to no single paper."""
 
 from __future__ import annotations
 
@@ -28,49 +28,6 @@ class Target(Protocol):
     def formula(self, temperature: str) -> str:
         """The target as written in a formula; ``temperature`` is the mark of its temperature, such as ``@4``."""
         ...
-
-
-@runtime_checkable
-class Scalar(Protocol):
-    """A temperature or weight: one number for the batch, or one for each sample; no gradient passes through it."""
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether it reads the teacher's logits or features."""
-        ...
-
-    def __call__(self, signals: Signals) -> float | Tensor:
-        """The number, ``[]`` or ``[B]``."""
-        ...
-
-    def formula(self) -> str:
-        """The scalar as written in a formula."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """The same number for every sample.
-
-    >>> Constant(0.6).formula()
-    '0.6'
-    """
-
-    value: float
-    needs_teacher = False
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.value, int | float):
-            raise TypeError(f"a constant is a number, not {self.value!r}")
-        object.__setattr__(self, "value", float(self.value))
-
-    def __call__(self, signals: Signals) -> float:
-        """The number."""
-        return self.value
-
-    def formula(self) -> str:
-        """The number as text."""
-        return number(self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

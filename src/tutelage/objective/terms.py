@@ -11,8 +11,9 @@ from torch import Tensor
 from tutelage import functional
 from tutelage.objective.formula import distance_name, times
 from tutelage.objective.protocol import LogitTerm
+from tutelage.objective.scalars import Constant, Scalar, is_zero
 from tutelage.objective.signals import Signals
-from tutelage.objective.targets import Constant, Scalar, Target
+from tutelage.objective.targets import Target
 
 Distance = Callable[[Tensor, Tensor, float | Tensor], Tensor]
 """A function ``(target [B, K], student_logits [B, K], temperature [] or [B]) -> [B]``."""
@@ -60,6 +61,10 @@ class Match(LogitTerm):
         """Whether the target, the temperature or the weight needs a teacher."""
         return any(part.needs_teacher for part in (self.target, self.temperature, self.weight))
 
+    def is_off(self, progress: float | None) -> bool:
+        """Whether the weight is exactly 0 at this moment."""
+        return is_zero(self.weight, progress)
+
     def __call__(self, signals: Signals) -> Tensor:
         """The weighted distance of each example, ``[B]``."""
         with torch.no_grad():
@@ -106,6 +111,10 @@ class ScoreDifference(LogitTerm):
         if self.k < 2:
             raise ValueError(f"the score difference compares k >= 2 classes, not k = {self.k}")
 
+    def is_off(self, progress: float | None) -> bool:
+        """Whether the weight is exactly 0."""
+        return self.weight == 0.0
+
     def __call__(self, signals: Signals) -> Tensor:
         """The weighted score difference of each example, ``[B]``."""
         return self.weight * functional.score_difference(signals.student_logits, self.k)
@@ -131,6 +140,10 @@ class ConfidencePenalty(LogitTerm):
     threshold: float | None = None
     name: str = "confidence_penalty"
     needs_teacher = False
+
+    def is_off(self, progress: float | None) -> bool:
+        """Whether the weight is exactly 0."""
+        return self.weight == 0.0
 
     def __call__(self, signals: Signals) -> Tensor:
         """The weighted penalty of each example, ``[B]``."""

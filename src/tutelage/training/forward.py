@@ -100,6 +100,9 @@ def gradient_shares(loss: Loss, parameters: Sequence[Tensor]) -> Tensor:
     """
     norms = []
     for part in loss.parts.values():
+        if not part.requires_grad:  # of a term that is off
+            norms.append(torch.zeros((), dtype=torch.float64, device=part.device))
+            continue
         gradients = torch.autograd.grad(part, parameters, retain_graph=True, allow_unused=True)
         squares = [gradient.double().square().sum() for gradient in gradients if gradient is not None]
         norms.append(torch.stack(squares).sum().sqrt() if squares else torch.zeros((), dtype=torch.float64))
