@@ -98,13 +98,14 @@ def gradient_shares(loss: Loss, parameters: Sequence[Tensor]) -> Tensor:
     >>> gradient_shares(Loss(4 * x.sum(), {"a": 3 * x.sum(), "b": x.sum()}), [x]).tolist()
     [0.75, 0.25]
     """
+    zero = torch.zeros((), dtype=torch.float64, device=loss.total.device)
     norms = []
     for part in loss.parts.values():
         if not part.requires_grad:  # of a term that is off
-            norms.append(torch.zeros((), dtype=torch.float64, device=part.device))
+            norms.append(zero)
             continue
         gradients = torch.autograd.grad(part, parameters, retain_graph=True, allow_unused=True)
         squares = [gradient.double().square().sum() for gradient in gradients if gradient is not None]
-        norms.append(torch.stack(squares).sum().sqrt() if squares else torch.zeros((), dtype=torch.float64))
+        norms.append(torch.stack(squares).sum().sqrt() if squares else zero)
     stacked = torch.stack(norms)
     return stacked / stacked.sum().clamp_min(torch.finfo(torch.float64).tiny)
