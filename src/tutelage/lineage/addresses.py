@@ -11,7 +11,7 @@ from tutelage.lineage.spec import Lineage
 from tutelage.models.build import source
 from tutelage.serialization import digest
 
-NUMERICS = 1
+NUMERICS = 2
 """Part of every address; raised whenever the same values would train to other weights than before."""
 
 
