@@ -92,7 +92,7 @@ def test_a_temperature_rule_applies_to_any_logit_term(method: str, rule: str) ->
         ({"add": ("attention",)}, "unknown method 'attention': did you mean attention_transfer"),
         ({"method": "born_again", "adjustment": "shift", "temperature_rule": "flsw"}, None),
         ({"method": "label_smoothing"}, "has a teacher, but"),
-        ({"method": "decoupled", "adjustment": "shift"}, "has a target of the teacher's that could be changed"),
+        ({"method": "labels_only", "adjustment": "shift"}, "has a target of the teacher's that could be changed"),
         ({"teacher_weights": ("a", "b")}, "1 teachers need 1 files of weights, not 2"),
         ({"teacher": ("resnet21",)}, "unknown model 'resnet21'"),
     ],

@@ -20,10 +20,11 @@ from tutelage import serialization
 from tutelage.data import CropFlip, DataConfig
 from tutelage.lineage import Lineage, expected_scores
 from tutelage.methods.hinton import labels_only
-from tutelage.recipes import CommonOptions, find_recipe, recipes
+from tutelage.recipes import CommonOptions, call, find_recipe, option_types, parameter_owners, recipes
 from tutelage.recipes.baselines import baseline, confidence_penalty, label_smoothing
 from tutelage.recipes.born_again import born_again
 from tutelage.recipes.distill import distill
+from tutelage.recipes.mixture import Mixture
 from tutelage.recipes.preparing_lessons import dynamic_temperature, knowledge_adjustment
 from tutelage.recipes.teacher_free import defective, reversed, tf_kd_reg, tf_kd_self
 from tutelage.recipes.tolerant import tolerant
@@ -82,8 +83,9 @@ def test_teachers_come_before_their_students_and_all_but_the_last_generation_tea
 
 @every_recipe
 def test_arguments_have_defaults_types_and_docs(name: str) -> None:
-    first, *own = inspect.signature(RECIPES[name]).parameters.values()
+    first, *others = inspect.signature(RECIPES[name]).parameters.values()
     assert first.name == "options"
+    own = [parameter for parameter in others if parameter.name not in parameter_owners(RECIPES[name])]
     documented = re.findall(r"^    (\w+): ", inspect.getdoc(RECIPES[name]) or "", re.M)
     assert documented == [parameter.name for parameter in own]
     for parameter in own:
@@ -93,9 +95,10 @@ def test_arguments_have_defaults_types_and_docs(name: str) -> None:
         assert parameter.name not in {field.name for field in fields(CommonOptions)}
 
 
-def test_the_common_options_are_documented() -> None:
-    documented = re.findall(r"^    (\w+): ", inspect.getdoc(CommonOptions) or "", re.M)
-    assert documented == [field.name for field in fields(CommonOptions)]
+@pytest.mark.parametrize("shared", [CommonOptions, Mixture])
+def test_the_common_options_are_documented(shared: type[CommonOptions | Mixture]) -> None:
+    documented = re.findall(r"^    (\w+): ", inspect.getdoc(shared) or "", re.M)
+    assert documented == [field.name for field in fields(shared)]
 
 
 CHANGES: list[tuple[Callable[..., Lineage], dict[str, Any], dict[str, Any]]] = [
@@ -108,16 +111,11 @@ CHANGES: list[tuple[Callable[..., Lineage], dict[str, Any], dict[str, Any]]] = [
             "teacher": ("resnet14",),
             "assistants": ("resnet14",),
             "method": "born_again_labels",
-            "add": ("confidence_penalty",),
-            "adjustment": "shift",
-            "temperature_rule": "flsw",
             "teacher_weight": 0.5,
             "temperature": 2.0,
         },
     ),
     (distill, {"teacher": ("resnet14", "resnet8")}, {"teacher_shares": (0.7, 0.3), "teacher": ("resnet14",) * 2}),
-    (distill, {"adjustment": "smooth"}, {"smoothing": 0.2}),
-    (distill, {"temperature_rule": "cwsm"}, {"bias": 1.0}),
     (born_again, {}, {"generations": 2, "form": "labels"}),
     (born_again, {"form": "labels"}, {"teacher_weight": 0.4}),
     (born_again, {"form": "confidence"}, {"form": "permuted"}),
@@ -176,6 +174,14 @@ CHANGES: list[tuple[Callable[..., Lineage], dict[str, Any], dict[str, Any]]] = [
     ),
 ]
 
+MIXED: tuple[Callable[..., Lineage], ...] = (distill, born_again, tolerant, reversed, defective, tf_kd_self)
+for mixed in MIXED:
+    CHANGES += [
+        (mixed, {}, {"add": ("confidence_penalty",), "adjustment": "shift", "temperature_rule": "flsw"}),
+        (mixed, {"adjustment": "smooth"}, {"smoothing": 0.2}),
+        (mixed, {"temperature_rule": "cwsm"}, {"bias": 1.0}),
+    ]
+
 
 @pytest.mark.parametrize(
     ("recipe", "base", "argument", "value"),
@@ -188,12 +194,12 @@ CHANGES: list[tuple[Callable[..., Lineage], dict[str, Any], dict[str, Any]]] = [
 def test_every_argument_changes_the_models(
     recipe: Callable[..., Lineage], base: dict[str, Any], argument: str, value: Any
 ) -> None:
-    assert addresses(recipe(**base | {argument: value})) != addresses(recipe(**base))
+    assert addresses(call(recipe, **base | {argument: value})) != addresses(call(recipe, **base))
 
 
 @every_recipe
 def test_no_argument_is_missing_above(name: str) -> None:
-    own = set(inspect.signature(RECIPES[name]).parameters) - {"options", "teacher_weights"}  # the latter are files
+    own = set(option_types(RECIPES[name])) - {field.name for field in fields(CommonOptions)} - {"teacher_weights"}
     assert own == {a for recipe, _, arguments in CHANGES if recipe is RECIPES[name] for a in arguments}
 
 
@@ -314,7 +320,7 @@ def test_a_chain_has_no_negative_length(recipe: Callable[..., Lineage]) -> None:
 )
 def test_an_unknown_word_is_an_error(recipe: Callable[..., Lineage], argument: str) -> None:
     with pytest.raises(ValueError, match=f"{argument}.*'offical'"):
-        recipe(**{argument: "offical"})
+        call(recipe, **{argument: "offical"})
 
 
 def test_one_teacher_is_a_tuple_of_one() -> None:

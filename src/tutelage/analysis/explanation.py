@@ -12,6 +12,7 @@ from tutelage.data import DatasetInfo
 from tutelage.lineage import Lineage, expected_scores
 from tutelage.models.build import build
 from tutelage.objective import Objective, ScoreDifference
+from tutelage.recipes.mixture import mixture_notes
 from tutelage.training import Schedule
 
 
@@ -31,6 +32,7 @@ class GenerationExplanation:
     """One generation: its network, what it minimises, and what training it costs.
 
     ``objective`` is the formula with its numbers; ``tolerance`` holds ``(eta, k)`` of each score difference in it.
+    ``notes`` are sentences on its numbered terms, see :func:`tutelage.recipes.mixture.mixture_notes`.
     ``expected`` is the closed form of the labelled class's score at the optimum, where there is one.
     ``gradient_shares`` are each term's share of the gradient on the first batch, empty where they were not measured.
 
@@ -42,6 +44,7 @@ class GenerationExplanation:
     cost: NetworkCost
     teachers: tuple[str, ...]
     objective: str
+    notes: tuple[str, ...]
     tolerance: tuple[tuple[float, int], ...]
     expected: float | None
     schedule: Schedule
@@ -96,6 +99,7 @@ def explain(lineage: Lineage, info: DatasetInfo, shares: Sequence[Mapping[str, f
                 cost=costs[generation.model],
                 teachers=tuple(teacher.name for teacher in teachers),
                 objective=str(generation.objective),
+                notes=mixture_notes(generation.objective),
                 tolerance=_tolerance(generation.objective),
                 expected=scores[place],
                 schedule=schedule,

@@ -131,8 +131,9 @@ def _recipe_owners(recipe: Callable[..., Any]) -> list[tuple[str, Callable[..., 
     """What takes the options of a recipe, each with the title of its options."""
     from tutelage.recipes import parameter_owners
 
+    titles = {None: "Recipe options", "options": "Common options"}
     owners = parameter_owners(recipe).items()
-    return [("Recipe options" if argument is None else "Common options", owner) for argument, owner in owners]
+    return [(titles.get(argument) or f"Options of the {argument}", owner) for argument, owner in owners]
 
 
 def _parameters(owner: Callable[..., Any], group: Group) -> dict[str, inspect.Parameter]:

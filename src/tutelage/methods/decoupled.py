@@ -10,11 +10,13 @@ from torch import Tensor
 from tutelage import functional
 from tutelage.objective import (
     Constant,
+    LogitTarget,
     LogitTerm,
     Objective,
     Ramp,
     Scalar,
     Signals,
+    TeacherProbs,
     beside_labels,
     is_zero,
     number,
@@ -29,8 +31,10 @@ WARM_UP = 20 / 240
 class Decoupled(LogitTerm):
     """The divergence from the teacher in two weighted parts: the label or not, and the other classes.
 
-    Formula: ``weight * T^2 (target_weight TCKD + other_weight NCKD)``. It works on logits and has
-    no target, so nothing that adjusts targets applies.
+    Formula: ``weight * T^2 (target_weight TCKD + other_weight NCKD)``, from ``target`` at temperature T. It works on
+    logits, so the target must have some.
+
+    Errors: ``TypeError`` for a target without logits, or a temperature or weight that is not a scalar.
 
     >>> Decoupled(other_weight=2.0).formula()
     '4^2 (TCKD + 2 NCKD)(teacher@4 ‖ student@4)'
@@ -40,15 +44,16 @@ class Decoupled(LogitTerm):
 
     target_weight: float = 1.0
     other_weight: float = 8.0
+    target: LogitTarget = TeacherProbs()
     temperature: Scalar = Constant(4.0)
     weight: Scalar = Constant(1.0)
     name: str = "decoupled"
     needs_teacher = True
 
     def __post_init__(self) -> None:
-        for part in ("temperature", "weight"):
-            if not isinstance(getattr(self, part), Scalar):
-                raise TypeError(f"{part} of {self.name!r} must be a Scalar, not {getattr(self, part)!r}")
+        for part, kind in (("target", LogitTarget), ("temperature", Scalar), ("weight", Scalar)):
+            if not isinstance(getattr(self, part), kind):
+                raise TypeError(f"{part} of {self.name!r} must be a {kind.__name__}, not {getattr(self, part)!r}")
 
     def is_off(self, progress: float | None) -> bool:
         """Whether the weight is exactly 0 at this moment."""
@@ -57,8 +62,8 @@ class Decoupled(LogitTerm):
     def __call__(self, signals: Signals) -> Tensor:
         """The weighted divergence of each example, ``[B]``."""
         with torch.no_grad():
-            teacher = signals.from_teacher().detach()
             temperature = self.temperature(signals)
+            teacher = self.target.logits(signals, temperature).detach()
             scale = functional.per_sample(self.weight(signals) * temperature**2, teacher).flatten()
         return scale * functional.dkd(
             signals.student_logits, teacher, signals.labels, temperature, self.target_weight, self.other_weight
@@ -66,13 +71,13 @@ class Decoupled(LogitTerm):
 
     def formula(self) -> str:
         """The term as a formula."""
-        target = times(number(self.target_weight), "TCKD")
-        other = times(number(self.other_weight), "NCKD")
+        label = times(number(self.target_weight), "TCKD")
+        others = times(number(self.other_weight), "NCKD")
         temperature, weight = self.temperature.formula(), self.weight.formula()
         fixed = isinstance(self.temperature, Constant)
         symbol = temperature if fixed else "τ"
         mark, power = ("", "") if symbol == "1" else (f"@{symbol}", f"{symbol}^2 ")
-        text = f"{power}({target} + {other})(teacher{mark} ‖ student{mark})"
+        text = f"{power}({label} + {others})({self.target.formula(mark)} ‖ student{mark})"
         text = times(weight, text)
         return text if fixed else f"{text} with τ = {temperature}"
 

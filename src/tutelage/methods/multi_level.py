@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import Field, dataclass, replace
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from tutelage.objective import (
     Constant,
     Match,
     Objective,
+    Scalar,
     Signals,
     TeacherProbs,
     TermWrapper,
@@ -41,24 +43,45 @@ def class_relations(target_probs: Tensor, student_logits: Tensor, temperature: f
     return functional.class_correlation(student, target_probs.log())
 
 
+@runtime_checkable
+class TemperatureRule(Scalar, Protocol):
+    """A temperature for each sample that lies around a base: a dataclass with a field ``base``."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def base(self) -> float:
+        """The temperature of a sample with the batch's mean weight."""
+        ...
+
+    def formula(self, base: str | None = None) -> str:
+        """The scalar as written in a formula; ``base`` is written in place of the number."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _OneOf:
-    """One temperature of a sum; in a formula it is written as all of them."""
+    """One temperature of a sum, or a rule around it; in a formula it is written as all of them."""
 
     value: float
     all_values: tuple[float, ...]
-    needs_teacher = False
+    rule: TemperatureRule | None = None
 
-    def __call__(self, signals: Signals) -> float:
-        return self.value
+    @property
+    def needs_teacher(self) -> bool:
+        return self.rule is not None and self.rule.needs_teacher
+
+    def __call__(self, signals: Signals) -> float | Tensor:
+        return self.value if self.rule is None else replace(self.rule, base=self.value)(signals)
 
     def formula(self) -> str:
-        return ", ".join(number(value) for value in self.all_values)
+        values = ", ".join(number(value) for value in self.all_values)
+        return values if self.rule is None else f"{self.rule.formula('T')}, T = {values}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverTemperatures(TermWrapper):
-    """A matching term, summed over temperatures.
+    """A matching term, summed over temperatures; with a ``rule``, over the rule around each of them.
 
     Errors: ``ValueError`` without temperatures, or for a term with one of its own, which would have no effect.
 
@@ -66,11 +89,12 @@ class OverTemperatures(TermWrapper):
     >>> OverTemperatures(of=instance, temperatures=(2.0, 4.0)).formula()
     'Σ τ^2 KL(teacher@τ ‖ student@τ) with τ = 2, 4'
 
-    Source: Jin, Wang, Lin, CVPR 2023 ("prediction augmentation").
+    Source: Jin, Wang, Lin, CVPR 2023 ("prediction augmentation"); the rule is ours.
     """
 
     of: Match
     temperatures: tuple[float, ...]
+    rule: TemperatureRule | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "temperatures", tuple(float(value) for value in self.temperatures))
@@ -80,6 +104,13 @@ class OverTemperatures(TermWrapper):
             raise ValueError(f"{self.of.name!r} is summed over temperatures and cannot have another of its own")
         if not self.temperatures:
             raise ValueError(f"{self.of.name!r} needs at least one temperature")
+        if not (self.rule is None or isinstance(self.rule, TemperatureRule)):
+            raise TypeError(f"the rule of {self.of.name!r} must be a temperature around a base, not {self.rule!r}")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the term or the rule needs a teacher."""
+        return self.of.needs_teacher or (self.rule is not None and self.rule.needs_teacher)
 
     def apply(self, signals: Signals, inner: Callable[[Signals], Tensor]) -> Tensor:
         """The sum for each example, ``[B]``; a Match builds nothing, so ``inner`` is the term itself."""
@@ -90,7 +121,7 @@ class OverTemperatures(TermWrapper):
         return f"Σ {self._at(self.temperatures[0]).formula()}"
 
     def _at(self, value: float) -> Match:
-        return replace(self.of, temperature=_OneOf(value, self.temperatures))
+        return replace(self.of, temperature=_OneOf(value, self.temperatures, self.rule))
 
 
 def multi_level(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from tutelage import functional
@@ -21,9 +22,11 @@ from tutelage.objective import (
     TeacherProbs,
     beside_labels,
     number,
+    target_logits,
 )
 
 Normalize = Literal["none", "sum", "mean"]
+_TINY = 1e-30  # the least share of a smoothed label whose logarithm is taken: a normal number in float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,10 @@ class Shifted:
     def __call__(self, signals: Signals, temperature: float | Tensor) -> Tensor:
         """The distribution ``[B, K]``."""
         return functional.shift_probabilities(self.of(signals, temperature), signals.labels)
+
+    def logits(self, signals: Signals, temperature: float | Tensor) -> Tensor:
+        """The swapped logits ``[B, K]``: their softmax is the swapped distribution at every temperature."""
+        return functional.shift_probabilities(target_logits(self.of, signals, temperature), signals.labels)
 
     def formula(self, temperature: str) -> str:
         """The target as written in a formula."""
@@ -69,14 +76,21 @@ class Smoothed:
         """The distribution ``[B, K]``."""
         return functional.smooth_wrong(self.of(signals, temperature), signals.labels, self.smoothing)
 
+    def logits(self, signals: Signals, temperature: float | Tensor) -> Tensor:
+        """The logits ``[B, K]``; for a smoothed label ``T ln`` of it, so that it is not softened."""
+        logits = target_logits(self.of, signals, temperature)
+        smoothed = functional.smooth_labels(signals.labels, logits.shape[1], self.smoothing, logits.dtype)
+        label_logits = functional.per_sample(temperature, logits) * smoothed.clamp_min(_TINY).log()
+        return torch.where((logits.argmax(1) == signals.labels)[:, None], logits, label_logits)
+
     def formula(self, temperature: str) -> str:
         """The target as written in a formula."""
         return f"smoothed({self.of.formula(temperature)}, {number(self.smoothing)})"
 
 
-def _temperature_formula(weights: str, base: float, bias: float, normalize: str, floor: float | None) -> str:
+def _temperature_formula(weights: str, base: str, bias: float, normalize: str, floor: float | None) -> str:
     weights = weights if normalize == "none" else f"{weights}/{normalize}"
-    text = f"{number(base)} + {number(bias)}(mean w - w), w = {weights}"
+    text = f"{base} + {number(bias)}(mean w - w), w = {weights}"
     return text if floor is None else f"max({number(floor)}, {text})"
 
 
@@ -102,10 +116,10 @@ class FocalTemperature:
         weights = functional.focal_weights(signals.student_logits, signals.from_teacher(), self.power)
         return functional.sample_temperature(weights, self.base, self.bias, self.normalize, self.floor)
 
-    def formula(self) -> str:
-        """The scalar as written in a formula."""
+    def formula(self, base: str | None = None) -> str:
+        """The scalar as written in a formula; ``base`` is written in place of the number."""
         weights = f"(1 - cos)^{number(self.power)}"
-        return _temperature_formula(weights, self.base, self.bias, self.normalize, self.floor)
+        return _temperature_formula(weights, base or number(self.base), self.bias, self.normalize, self.floor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +142,10 @@ class StudentMaxTemperature:
         weights = functional.student_max_weights(signals.student_logits)
         return functional.sample_temperature(weights, self.base, self.bias, self.normalize, self.floor)
 
-    def formula(self) -> str:
-        """The scalar as written in a formula."""
-        return _temperature_formula("1/max(student)", self.base, self.bias, self.normalize, self.floor)
+    def formula(self, base: str | None = None) -> str:
+        """The scalar as written in a formula; ``base`` is written in place of the number."""
+        base = base or number(self.base)
+        return _temperature_formula("1/max(student)", base, self.bias, self.normalize, self.floor)
 
 
 Adjustment = Literal["none", "shift", "smooth"]

@@ -1,5 +1,6 @@
 """Signals, targets, scalars, terms, and the objective that is made of them."""
 
+from tutelage.objective.combining import is_labels, is_plain_labels, rewrapped, same_but_weight
 from tutelage.objective.connectors import Connected, pointwise
 from tutelage.objective.expected import expected_primary
 from tutelage.objective.features import (
@@ -17,7 +18,7 @@ from tutelage.objective.protocol import LogitTerm, Term, TermWrapper
 from tutelage.objective.scalars import Constant, Ramp, Scalar, is_zero
 from tutelage.objective.schedules import Scaled, crossfade
 from tutelage.objective.signals import Prediction, Signals, TrainingSet
-from tutelage.objective.targets import Labels, Target, TeacherProbs
+from tutelage.objective.targets import Labels, LogitTarget, Target, TeacherProbs, target_logits
 from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Labels",
     "Layers",
     "LearnedDistance",
+    "LogitTarget",
     "LogitTerm",
     "Loss",
     "Match",
@@ -51,10 +53,15 @@ __all__ = [
     "crossfade",
     "distance_name",
     "expected_primary",
+    "is_labels",
+    "is_plain_labels",
     "is_zero",
     "layer_pairs",
     "number",
     "pointwise",
+    "rewrapped",
+    "same_but_weight",
     "same_size",
+    "target_logits",
     "times",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from tutelage import functional
+from tutelage.objective.combining import combined
 from tutelage.objective.protocol import Term
 from tutelage.objective.scalars import Constant
 from tutelage.objective.signals import Signals, TrainingSet
@@ -76,15 +77,23 @@ class Objective:
         return BoundObjective(self, {name: module for name, module in modules.items() if module is not None})
 
     def also(self, other: Objective) -> Objective:
-        """Add the terms of another objective, except those whose name is already there: the labels count once.
+        """Add the terms of another objective; none is dropped.
+
+        The plain cross-entropy of the labels counts once, with the weight that it has here. A name that is there
+        already gets a number: ``teacher``, ``teacher 2``.
+
+        Errors: ``ValueError`` for a term that is there already, with whatever weight, for a second term on the labels
+        that is not the plain one, and for an objective that adds nothing.
 
         >>> from tutelage.methods.hinton import distillation
         >>> from tutelage.methods.confidence_penalty import confidence_penalty
         >>> print(distillation().also(confidence_penalty()))
         0.1 H(labels, student) + 0.9 4^2 KL(teacher@4 ‖ student@4) - 0.1 H(student)
+        >>> from tutelage.methods.born_again import born_again
+        >>> [term.name for term in distillation().also(born_again()).terms]
+        ['labels', 'teacher', 'teacher 2']
         """
-        names = {term.name for term in self.terms}
-        return Objective((*self.terms, *(term for term in other.terms if term.name not in names)))
+        return Objective(combined(self.terms, other.terms))
 
     def __call__(self, signals: Signals) -> Loss:
         """The loss of a batch and its parts, each a batch mean.

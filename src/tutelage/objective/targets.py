@@ -30,6 +30,15 @@ class Target(Protocol):
         ...
 
 
+@runtime_checkable
+class LogitTarget(Target, Protocol):
+    """A target that also exists as logits, for terms that are no function of the distribution alone."""
+
+    def logits(self, signals: Signals, temperature: float | Tensor) -> Tensor:
+        """Logits ``[B, K]`` whose softmax at this temperature is the target."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
     """The labels as distributions, smoothed by ``smoothing`` over all classes or only over the others.
@@ -70,8 +79,28 @@ class TeacherProbs:
 
     def __call__(self, signals: Signals, temperature: float | Tensor) -> Tensor:
         """The distribution ``[B, K]``."""
-        return functional.soften(signals.from_teacher(), temperature)
+        return functional.soften(self.logits(signals, temperature), temperature)
+
+    def logits(self, signals: Signals, temperature: float | Tensor) -> Tensor:
+        """The teacher's logits ``[B, K]``, the same at every temperature."""
+        return signals.from_teacher()
 
     def formula(self, temperature: str) -> str:
         """The target as written in a formula."""
         return f"teacher{temperature}"
+
+
+def target_logits(target: Target, signals: Signals, temperature: float | Tensor) -> Tensor:
+    """The logits ``[B, K]`` of a target at a temperature.
+
+    Errors: ``TypeError`` for a target that has none.
+
+    >>> import torch
+    >>> logits = torch.zeros(1, 2)
+    >>> signals = Signals(student_logits=logits, labels=torch.tensor([0]), teacher_logits=logits)
+    >>> target_logits(TeacherProbs(), signals, 4.0)
+    tensor([[0., 0.]])
+    """
+    if not isinstance(target, LogitTarget):
+        raise TypeError(f"the target {target.formula('')} has no logits, and a term needs them")
+    return target.logits(signals, temperature)

@@ -1,6 +1,7 @@
 """Runs as functions: each public function here that returns a ``Lineage`` is a recipe.
 
-A recipe's arguments are the command's options; ``CommonOptions`` holds those that all recipes share.
+A recipe's arguments are the command's options; ``CommonOptions`` holds those that all recipes share, and
+``Mixture`` those of the recipes with a teacher.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Any, get_type_hints
 from tutelage.errors import unknown
 from tutelage.lineage import Lineage
 from tutelage.recipes.common_options import CommonOptions
+from tutelage.recipes.mixture import Mixture
 from tutelage.serialization import functions_returning
 from tutelage.user_code import load_function
 from tutelage.validation import checked
 
-__all__ = ["CommonOptions", "call", "find_recipe", "option_types", "parameter_owners", "recipes"]
+__all__ = ["CommonOptions", "Mixture", "call", "find_recipe", "option_types", "parameter_owners", "recipes"]
 
 
 def recipes() -> dict[str, Callable[..., Lineage]]:

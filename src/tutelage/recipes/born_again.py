@@ -8,12 +8,14 @@ from tutelage.lineage import Lineage
 from tutelage.methods import born_again as ban
 from tutelage.methods.hinton import labels_only
 from tutelage.recipes.common_options import CommonOptions, choose, later_generations
+from tutelage.recipes.mixture import Mixture
 
 Form = Literal["teacher", "labels", "confidence", "permuted"]
 
 
 def born_again(
     options: CommonOptions = CommonOptions(),
+    mixture: Mixture = Mixture(),
     *,
     generations: int = 3,
     form: Form = "teacher",
@@ -37,9 +39,9 @@ def born_again(
         "confidence": ban.confidence_weighted(),
         "permuted": ban.permuted_dark_knowledge(),
     }
-    objective = choose("form", form, objectives)
+    places = later_generations(generations)
+    mixture.check_students(generations)
+    objective = mixture.applied(choose("form", form, objectives))
     first = options.generation("first", labels_only())
-    students = [
-        options.generation(f"born again {g}", objective, teachers=(g - 1,)) for g in later_generations(generations)
-    ]
+    students = [options.generation(f"born again {g}", objective, teachers=(g - 1,)) for g in places]
     return options.lineage("born_again", first, *students)

@@ -9,6 +9,7 @@ from tutelage.lineage import Lineage
 from tutelage.methods import teacher_free as free
 from tutelage.methods.hinton import labels_only
 from tutelage.recipes.common_options import CommonOptions, choose
+from tutelage.recipes.mixture import Mixture
 from tutelage.training import Milestones
 
 Form = Literal["paper", "official"]
@@ -16,6 +17,7 @@ Form = Literal["paper", "official"]
 
 def reversed(
     options: CommonOptions = CommonOptions(),
+    mixture: Mixture = Mixture(),
     *,
     teacher: str | None = None,
     teacher_weight: float = 0.6,
@@ -42,13 +44,17 @@ def reversed(
         "reversed",
         options.generation("weak teacher", labels_only(), model=weak),
         options.generation(
-            "strong student", objective, teachers=(0,), model=options.network(options.model, larger=True)
+            "strong student",
+            mixture.applied(objective),
+            teachers=(0,),
+            model=options.network(options.model, larger=True),
         ),
     )
 
 
 def defective(
     options: CommonOptions = CommonOptions(),
+    mixture: Mixture = Mixture(),
     *,
     teacher: str | None = None,
     teacher_epochs: int = 1,
@@ -76,12 +82,13 @@ def defective(
     return options.lineage(
         "defective",
         options.generation("poor teacher", labels_only(), model=network, schedule=cut_off),
-        options.generation("student", objective, teachers=(0,)),
+        options.generation("student", mixture.applied(objective), teachers=(0,)),
     )
 
 
 def tf_kd_self(
     options: CommonOptions = CommonOptions(),
+    mixture: Mixture = Mixture(),
     *,
     form: Form = "paper",
     teacher_weight: float = 0.95,
@@ -109,7 +116,7 @@ def tf_kd_self(
             teacher_weight=teacher_weight, temperature=temperature, multiplier=multiplier
         ),
     }
-    objective = choose("form", form, forms)
+    objective = mixture.applied(choose("form", form, forms))
     return options.lineage(
         "tf_kd_self",
         options.generation("first", labels_only()),

@@ -7,12 +7,14 @@ from typing import TypeVar
 from tutelage.lineage import Lineage
 from tutelage.methods.tolerant import tolerant_patriarch, tolerant_student
 from tutelage.recipes.common_options import CommonOptions, later_generations
+from tutelage.recipes.mixture import Mixture
 
 Number = TypeVar("Number", int, float)
 
 
 def tolerant(
     options: CommonOptions = CommonOptions(),
+    mixture: Mixture = Mixture(),
     *,
     generations: int = 5,
     primary: float = 0.6,
@@ -44,6 +46,7 @@ def tolerant(
     0.4 H(labels, student) + 0.6 KL(teacher ‖ student)
     """
     places = later_generations(generations)
+    mixture.check_students(generations)
     teacher_weights = _one_for_each("teacher_weight", teacher_weight, generations)
     tolerances = _one_for_each("tolerance", tolerance, generations)
     ks = _one_for_each("k", k, generations + 1)
@@ -51,12 +54,14 @@ def tolerant(
     students = [
         options.generation(
             f"generation {g}",
-            tolerant_student(
-                teacher_weight=teacher_weights[g - 1],
-                temperature=temperature,
-                tolerance=tolerances[g - 1],
-                k=ks[g],
-                share=share,
+            mixture.applied(
+                tolerant_student(
+                    teacher_weight=teacher_weights[g - 1],
+                    temperature=temperature,
+                    tolerance=tolerances[g - 1],
+                    k=ks[g],
+                    share=share,
+                )
             ),
             teachers=(g - 1,),
         )

@@ -36,6 +36,7 @@ def _generation(place: int, generation: GenerationExplanation) -> list[str]:
     return [
         f"{place}. {generation.name}: {generation.network}, {generation.cost.parameters:,} parameters{teachers}",
         f"   minimises {generation.objective}",
+        *(f"   {note}" for note in generation.notes),
         *(f"   eta = {number(eta)}, k = {k}" for eta, k in generation.tolerance),
         *([f"   gradient on the first batch: {_percentages(shares)}"] if shares else []),
         f"   expected score of the labelled class {expected}",
