@@ -170,3 +170,19 @@ def test_born_again_wide_resnets() -> None:
         assert {generation.schedule.epochs for generation in lineage.generations} == {200}
         assert [(link.place, link.cell.column) for link in experiment.links] == [(0, "teacher"), (1, "BAN")]
         assert bool(experiment.unavailable_arms) is densenet_student
+
+
+def test_what_is_known_of_a_paper_is_not_called_unknown() -> None:
+    for network in ("densenet-100", "densenet-190"):
+        experiment = find_experiment(f"tolerant/table-1/{network}")
+        assert not [remark.text for remark in experiment.unknowns if "decay" in remark.text]
+        schedules = {one.schedule for lineage in experiment.study.lineages for one in lineage.generations}
+        assert {(one.momentum, one.nesterov, one.weight_decay) for one in schedules} == {(0.9, True, 1e-4)}
+    sweep = " ".join(remark.text for remark in find_experiment("tolerant/figure-2/resnet-20").unknowns)
+    assert "the text says 0.5" in sweep
+    assert "as the text says" not in sweep
+    for name in ("crd/different-type/vgg13_mobilenetv2", "crd/same-type/resnet56_resnet20"):
+        benchmark = find_experiment(name)  # its code stores the best epoch and reports the last
+        texts = [remark.text for remark in (*benchmark.differences, *benchmark.unknowns)]
+        assert not [text for text in texts if "epoch is measured" in text or "learning rate of" in text]
+    assert any("keeps the best epoch" in one.text for one in find_experiment("tf-kd/table-9/resnet18").differences)

@@ -151,7 +151,7 @@ def test_at_full_length_only_known_departures_are_marked() -> None:
     results = results_of(find_experiment(name).study, rising, name)
     marks = {number.arm: number.protocol_differences for number in numbers_of(results)}
     assert len(marks["teacher"]) == 1
-    assert len(marks["AT"]) == 3
+    assert len(marks["AT"]) == 2
     assert marks["AB"] == (*marks["AT"], marks["AB"][-1])
     assert "the benchmark starts a new one" in marks["AB"][-1]
 

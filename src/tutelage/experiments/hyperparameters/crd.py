@@ -40,4 +40,3 @@ HYPERPARAMETERS = read_hyperparameters("crd", Hyperparameters)
 SCHEDULE = HYPERPARAMETERS.schedule
 FIRST_STAGE = HYPERPARAMETERS.first_stage
 NETWORKS = {network.model: network for network in HYPERPARAMETERS.networks}
-LOW_RATE_MODELS = tuple(network.model for network in HYPERPARAMETERS.networks if network.lr is not None)

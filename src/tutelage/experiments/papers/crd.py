@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tutelage.experiments.hyperparameters.crd import FIRST_STAGE, LOW_RATE_MODELS, NETWORKS, SCHEDULE
+from tutelage.experiments.hyperparameters.crd import FIRST_STAGE, NETWORKS, SCHEDULE
 from tutelage.experiments.spec import (
     NUMBER_OF_RUNS,
     Experiment,
@@ -42,12 +42,10 @@ NO_METHOD = {
     "FT": "tutelage has no factor transfer",
     "CRD": "tutelage has no contrastive representation distillation",
 }
-BEST_EPOCH = "the last epoch is measured; the benchmark's code keeps the best epoch of a student on the test set"
 OWN_TEACHER = "each seed trains its own teacher; the printed students share one"
 ONE_OPTIMIZER = "the optimizer of AB and FSP continues after their first 30 epochs; the benchmark starts a new one"
 NARROW_RESNETS = ("resnet20", "resnet32", "resnet56", "resnet110")
 SHORTCUTS = "the ResNets' shortcuts have no parameters; the benchmark's are 1x1 convolutions where the shape changes"
-BASELINE_RATE = "the learning rate of MobileNetV2 and the ShuffleNets without a teacher; here 0.01, as with one"
 
 
 def experiments() -> Iterator[Experiment | Unavailable]:
@@ -163,14 +161,10 @@ def _pair(table: PublishedTable, column: str) -> Experiment:
             *network_differences(arms),
             *remarks_about(
                 names,
-                (BEST_EPOCH, ("student", *taught)),
                 (OWN_TEACHER, taught),
                 (ONE_OPTIMIZER, FIRST_STAGE.methods),
             ),
         ),
-        unknowns=(
-            *remarks(NUMBER_OF_RUNS),
-            *remarks_about(names, (BASELINE_RATE, ("student",) if student in LOW_RATE_MODELS else ())),
-        ),
+        unknowns=remarks(NUMBER_OF_RUNS),
         unavailable_arms=tuple(Unavailable(name=row, reason=NO_METHOD.get(row, no_module)) for row in missing),
     )
