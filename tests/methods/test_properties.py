@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,59 @@ shares = st.floats(0.0, 1.0)
 
 def pull(objective: Objective, signals: Signals) -> Tensor:
     return gradient(objective(signals).total, signals.student_logits)
+
+
+# the two statements of arXiv 1909.11723, section 3: each formula is written out, the losses are the methods'
+
+
+@repeatable
+@given(seeds, rows, classes, shares)
+def test_distillation_is_a_learned_label_smoothing(seed: int, rows: int, classes: int, weight: float) -> None:
+    # at temperature 1: (1 - a) H(e_y, p) + a KL(p^t || p) = H(q, p) - a H(p^t), q = (1 - a) e_y + a p^t
+    signals = batch(seed, rows, classes)
+    teacher, log_probs = signals.from_teacher().softmax(1), signals.student_logits.log_softmax(1)
+    mixed = (1 - weight) * torch.eye(classes, dtype=torch.float64)[signals.labels] + weight * teacher
+    expected = (weight * (teacher * teacher.log()).sum(1) - (mixed * log_probs).sum(1)).mean()
+    torch.testing.assert_close(tf_kd(teacher_weight=weight, temperature=1.0)(signals).total, expected)
+
+
+@repeatable
+@given(seeds, rows, classes, shares)
+def test_label_smoothing_is_distillation_from_a_virtual_teacher(
+    seed: int, rows: int, classes: int, weight: float
+) -> None:
+    # a teacher that gives all classes the same score: (1 - a) H(e_y, p) + a KL(u || p) = H(q', p) - a ln K
+    signals = batch(seed, rows, classes)
+    same_scores = replace(signals, teacher_logits=torch.full_like(signals.from_teacher(), 2.5))
+    distilled = tf_kd(teacher_weight=weight, temperature=1.0)
+    smoothed = label_smoothing(smoothing=weight)
+    expected = smoothed(signals).total - weight * math.log(classes)
+    torch.testing.assert_close(distilled(same_scores).total, expected)
+    torch.testing.assert_close(pull(distilled, same_scores), pull(smoothed, signals))
+
+
+@repeatable
+@given(seeds, rows, classes, shares)
+def test_a_hot_teacher_is_the_virtual_one(seed: int, rows: int, classes: int, weight: float) -> None:
+    # p^t goes to u as the temperature rises: the softened target is as good as uniform
+    signals = batch(seed, rows, classes)
+    target = functional.soften(signals.from_teacher(), 1e6)
+    torch.testing.assert_close(target, torch.full_like(target, 1 / classes), rtol=0, atol=1e-4)
+    hot = replace(signals, teacher_logits=signals.from_teacher() / 1e6)
+    distilled = tf_kd(teacher_weight=weight, temperature=1.0)
+    smoothed = pull(label_smoothing(smoothing=weight), signals)
+    torch.testing.assert_close(pull(distilled, hot), smoothed, rtol=0, atol=1e-4)
+
+
+def test_the_two_statements_in_worked_numbers() -> None:
+    # one image, three classes: student (0.5, 0.3, 0.2), label 0, teacher (0.6, 0.3, 0.1), a = 0.4
+    student, teacher = (torch.tensor([row], dtype=torch.float64).log() for row in ([0.5, 0.3, 0.2], [0.6, 0.3, 0.1]))
+    signals = Signals(student_logits=student, teacher_logits=teacher, labels=torch.tensor([0]))
+    # 0.84 ln(1/0.5) + 0.12 ln(1/0.3) + 0.04 ln(1/0.2) = 0.791098, minus 0.4 x 0.897946 nats
+    total = tf_kd(teacher_weight=0.4, temperature=1.0)(signals).total
+    assert abs(total.item() - 0.431920) < 5e-7
+    # (0.6 + 0.4/3) ln(1/0.5) + 0.4/3 ln(1/0.3) + 0.4/3 ln(1/0.2)
+    assert abs(label_smoothing(smoothing=0.4)(signals).total.item() - 0.883429) < 5e-7
 
 
 @repeatable
