@@ -20,8 +20,10 @@ from tests.functional.inputs import random_logits
 from tests.objective.batches import batch, training_set
 from tutelage import serialization
 from tutelage.methods import factories
+from tutelage.methods.decoupled import Decoupled
+from tutelage.methods.multi_level import OverTemperatures
 from tutelage.objective import Loss, Match, Objective, ScoreDifference, Signals, Term, number
-from tutelage.recipes import recipes
+from tutelage.recipes import Mixture, recipes
 
 METHODS = factories()
 VARIANTS: dict[str, Callable[[], Objective]] = {
@@ -37,6 +39,16 @@ VARIANTS: dict[str, Callable[[], Objective]] = {
     ),
     "dynamic_temperature, no floor": partial(
         METHODS["dynamic_temperature"], adjustment="smooth", power=0.5, bias=0.3, floor=None
+    ),
+    "decoupled, shifted": lambda: Mixture(adjustment="shift").applied(METHODS["decoupled"]()),
+    "decoupled, smoothed, by sample": lambda: Mixture(adjustment="smooth", temperature_rule="cwsm").applied(
+        METHODS["decoupled"]()
+    ),
+    "multi_level, by sample": lambda: Mixture(temperature_rule="cwsm").applied(
+        METHODS["multi_level"](temperatures=(2.0, 3.0))
+    ),
+    "distillation, two targets": lambda: Mixture(add=("knowledge_adjustment", "born_again")).applied(
+        METHODS["distillation"]()
     ),
 }
 CASES = METHODS | VARIANTS
@@ -175,7 +187,11 @@ class Frozen:
 
 
 def frozen(term: Term, signals: Signals) -> Term:
-    if not isinstance(term, Match):
+    if isinstance(term, OverTemperatures):
+        with torch.no_grad():
+            temperatures = tuple(Frozen(temperature(signals)) for temperature in term.temperatures)
+        return replace(term, temperatures=temperatures)
+    if not isinstance(term, Match | Decoupled):
         return term
     with torch.no_grad():
         temperature, weight = Frozen(term.temperature(signals)), Frozen(term.weight(signals))

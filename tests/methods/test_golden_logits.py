@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +26,7 @@ from tutelage.objective import ConfidencePenalty, Constant, Match, Objective, Si
 
 SIGNALS = Signals(student_logits=STUDENT, labels=LABELS, teacher_logits=TEACHER, progress=1.0)
 MATCH = Match(name="teacher", target=TeacherProbs(), temperature=Constant(2.0))
-SUMMED = OverTemperatures(of=replace(MATCH, temperature=Constant(1.0)), temperatures=(2.0, 3.0))
+SUMMED = OverTemperatures(of=replace(MATCH, temperature=Constant(1.0)), temperatures=(Constant(2.0), Constant(3.0)))
 
 GOLDEN: dict[str, list[tuple[dict[str, Any], float]]] = {
     "decoupled": [
@@ -235,10 +236,11 @@ def test_one_temperature_is_the_plain_sum() -> None:
 @given(seeds, st.lists(st.floats(0.5, 30.0), min_size=1, max_size=4))
 def test_sums_over_temperatures(seed: int, temperatures: list[float]) -> None:
     signals = batch(seed)
-    expected = torch.stack([replace(MATCH, temperature=Constant(value))(signals) for value in temperatures]).sum(0)
-    term = replace(SUMMED, temperatures=tuple(temperatures))
+    scalars = [Constant(value) for value in temperatures]
+    expected = torch.stack([replace(MATCH, temperature=scalar)(signals) for scalar in scalars]).sum(0)
+    term = replace(SUMMED, temperatures=scalars)
     torch.testing.assert_close(term(signals), expected)
-    assert term.temperatures == tuple(temperatures)
+    assert term.temperatures == tuple(scalars)
 
 
 def test_a_sum_over_temperatures_needs_a_match_and_a_temperature() -> None:
@@ -246,8 +248,10 @@ def test_a_sum_over_temperatures_needs_a_match_and_a_temperature() -> None:
         replace(SUMMED, temperatures=())
     with pytest.raises(ValueError, match="'teacher' is summed over temperatures and cannot have another"):
         replace(SUMMED, of=MATCH)
+    with pytest.raises(TypeError, match=re.escape("a temperature of 'teacher' must be a Scalar, not 4.0")):
+        replace(SUMMED, temperatures=(4.0,))
     with pytest.raises(TypeError, match="must be a Match, not ConfidencePenalty"):
-        OverTemperatures(of=ConfidencePenalty(weight=0.1), temperatures=(2.0,))  # type: ignore[arg-type]
+        OverTemperatures(of=ConfidencePenalty(weight=0.1), temperatures=(Constant(2.0),))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,10 @@ WRAPPERS: tuple[TermWrapper, ...] = (
     Standardized(of=HINT),
     Standardized(of=MATCH, unbiased=False),
     Scaled(name="faded", of=HINT, by=Ramp()),
-    OverTemperatures(of=MATCH, temperatures=(2.0, 3.0)),
-    Standardized(of=Scaled(name="faded", of=OverTemperatures(of=MATCH, temperatures=(2.0,)), by=Constant(0.5))),
+    OverTemperatures(of=MATCH, temperatures=(Constant(2.0), Constant(3.0))),
+    Standardized(
+        of=Scaled(name="faded", of=OverTemperatures(of=MATCH, temperatures=(Constant(2.0),)), by=Constant(0.5))
+    ),
 )
 
 

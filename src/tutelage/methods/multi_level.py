@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import Field, dataclass, replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -45,9 +45,7 @@ def class_relations(target_probs: Tensor, student_logits: Tensor, temperature: f
 
 @runtime_checkable
 class TemperatureRule(Scalar, Protocol):
-    """A temperature for each sample that lies around a base: a dataclass with a field ``base``."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    """A temperature for each sample that lies around a base."""
 
     @property
     def base(self) -> float:
@@ -61,67 +59,70 @@ class TemperatureRule(Scalar, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _OneOf:
-    """One temperature of a sum, or a rule around it; in a formula it is written as all of them."""
+    """One temperature of a sum; in a formula it is written as all of them."""
 
-    value: float
-    all_values: tuple[float, ...]
-    rule: TemperatureRule | None = None
+    scalar: Scalar
+    all_scalars: tuple[Scalar, ...]
 
     @property
     def needs_teacher(self) -> bool:
-        return self.rule is not None and self.rule.needs_teacher
+        return self.scalar.needs_teacher
 
     def __call__(self, signals: Signals) -> float | Tensor:
-        return self.value if self.rule is None else replace(self.rule, base=self.value)(signals)
+        return self.scalar(signals)
 
     def formula(self) -> str:
-        values = ", ".join(number(value) for value in self.all_values)
-        return values if self.rule is None else f"{self.rule.formula('T')}, T = {values}"
+        rules = [scalar for scalar in self.all_scalars if isinstance(scalar, TemperatureRule)]
+        texts = {rule.formula("T") for rule in rules}
+        if len(rules) == len(self.all_scalars) and len(texts) == 1:
+            return f"{texts.pop()}, T = {', '.join(number(rule.base) for rule in rules)}"
+        return ", ".join(scalar.formula() for scalar in self.all_scalars)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverTemperatures(TermWrapper):
-    """A matching term, summed over temperatures; with a ``rule``, over the rule around each of them.
+    """A matching term, summed over temperatures, each a constant or a rule of its own.
 
-    Errors: ``ValueError`` without temperatures, or for a term with one of its own, which would have no effect.
+    Errors: ``ValueError`` without temperatures, or for a term with one of its own, which would have no effect;
+    ``TypeError`` for a temperature that is no scalar.
 
     >>> instance = Match(name="instance", target=TeacherProbs())
-    >>> OverTemperatures(of=instance, temperatures=(2.0, 4.0)).formula()
+    >>> OverTemperatures(of=instance, temperatures=(Constant(2.0), Constant(4.0))).formula()
     'Σ τ^2 KL(teacher@τ ‖ student@τ) with τ = 2, 4'
 
-    Source: Jin, Wang, Lin, CVPR 2023 ("prediction augmentation"); the rule is ours.
+    Source: Jin, Wang, Lin, CVPR 2023 ("prediction augmentation"); other temperatures than constants are ours.
     """
 
     of: Match
-    temperatures: tuple[float, ...]
-    rule: TemperatureRule | None = None
+    temperatures: tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "temperatures", tuple(float(value) for value in self.temperatures))
+        object.__setattr__(self, "temperatures", tuple(self.temperatures))
         if not isinstance(self.of, Match):
             raise TypeError(f"what is summed over temperatures must be a Match, not {self.of!r}")
         if self.of.temperature != Constant(1.0):
             raise ValueError(f"{self.of.name!r} is summed over temperatures and cannot have another of its own")
         if not self.temperatures:
             raise ValueError(f"{self.of.name!r} needs at least one temperature")
-        if not (self.rule is None or isinstance(self.rule, TemperatureRule)):
-            raise TypeError(f"the rule of {self.of.name!r} must be a temperature around a base, not {self.rule!r}")
+        for temperature in self.temperatures:
+            if not isinstance(temperature, Scalar):
+                raise TypeError(f"a temperature of {self.of.name!r} must be a Scalar, not {temperature!r}")
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether the term or the rule needs a teacher."""
-        return self.of.needs_teacher or (self.rule is not None and self.rule.needs_teacher)
+        """Whether the term or one of the temperatures needs a teacher."""
+        return self.of.needs_teacher or any(temperature.needs_teacher for temperature in self.temperatures)
 
     def apply(self, signals: Signals, inner: Callable[[Signals], Tensor]) -> Tensor:
         """The sum for each example, ``[B]``; a Match builds nothing, so ``inner`` is the term itself."""
-        return torch.stack([self._at(value)(signals) for value in self.temperatures]).sum(0)
+        return torch.stack([self._at(temperature)(signals) for temperature in self.temperatures]).sum(0)
 
     def formula(self) -> str:
         """The term as a formula."""
         return f"Σ {self._at(self.temperatures[0]).formula()}"
 
-    def _at(self, value: float) -> Match:
-        return replace(self.of, temperature=_OneOf(value, self.temperatures, self.rule))
+    def _at(self, temperature: Scalar) -> Match:
+        return replace(self.of, temperature=_OneOf(temperature, self.temperatures))
 
 
 def multi_level(
@@ -146,5 +147,6 @@ def multi_level(
     instance = Match(name="instance", target=TeacherProbs(), weight=Constant(teacher_weight))
     batch = replace(instance, name="batch", temperature_power=0.0, distance=batch_relations)
     classes = replace(batch, name="classes", distance=class_relations)
-    summed = (OverTemperatures(of=term, temperatures=temperatures) for term in (instance, batch, classes))
+    scalars = tuple(Constant(float(value)) for value in temperatures)
+    summed = (OverTemperatures(of=term, temperatures=scalars) for term in (instance, batch, classes))
     return beside_labels(hard_weight, *summed)

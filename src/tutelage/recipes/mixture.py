@@ -216,9 +216,11 @@ def _with_temperature(term: Term, rule: Callable[[float], TemperatureRule]) -> T
                 return term
             return replace(term, temperature=rule(term.temperature.value))
         case OverTemperatures():
-            if not term.of.target.needs_teacher or term.rule is not None:
+            constant = any(isinstance(temperature, Constant) for temperature in term.temperatures)
+            if not term.of.target.needs_teacher or not constant:
                 return term
-            return replace(term, rule=rule(term.temperatures[0]))
+            ruled = (rule(each.value) if isinstance(each, Constant) else each for each in term.temperatures)
+            return replace(term, temperatures=tuple(ruled))
         case TermWrapper():
             inner = _with_temperature(term.of, rule)
             return term if inner is term.of else rewrapped(term, inner)
