@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import InProcess
+from tutelage import api
+from tutelage.lineage import Stopped
+from tutelage.study import Event, Study
 
 MIXED = ("distill", "born_again", "tolerant", "reversed", "defective", "tf_kd_self")
 
@@ -29,6 +33,30 @@ def test_three_methods_at_once(in_process: InProcess) -> None:
     code, out, _ = in_process("explain", "distill", *added)
     assert code == 0
     assert [f"teacher {number} = " in out for number in (2, 3, 4, 5)] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "tolerant", "--add", "knowledge_adjustment"),
+        ("study", "--arm", "baseline", "--arm", "tolerant --add knowledge_adjustment"),
+    ],
+)
+def test_training_says_it_too_once(
+    in_process: InProcess, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    def stops_at_once(study: Study, *, on_start: Callable[[], None], **_: object) -> Iterator[Event]:
+        on_start()
+        raise Stopped("stopped")
+        yield
+
+    monkeypatch.setattr(api, "execute", stops_at_once)
+    code, _, error = in_process(*words)
+    note = (
+        "tolerant: teacher 2 = 0.9 4^2 KL(shifted(teacher@4) ‖ student@4) stands beside teacher; --adjustment shift"
+    )
+    assert code == 75
+    assert error.count(note) == error.count("teacher 2") == 1
 
 
 @pytest.mark.parametrize("recipe", MIXED)

@@ -51,6 +51,8 @@ def train(
             stop.listen()  # until now there was nothing to save
             if request.note:
                 log(request.note)
+            for line in _notes(study):
+                log(line)
 
         events = execute(
             study,
@@ -73,3 +75,16 @@ def train(
         return FAILED  # the folder is gone, and that has been printed
     print_results(load_results(study.name, runs), comparison, runs)
     return FAILED if failures else DONE
+
+
+def _notes(study: Study) -> list[str]:
+    """What there is to know of the numbered terms in the objectives of each arm, once."""
+    from tutelage.recipes.mixture import mixture_notes
+
+    lines = (
+        f"{lineage.name}: {note}"
+        for lineage in study.lineages
+        for generation in lineage.generations
+        for note in mixture_notes(generation.objective)
+    )
+    return list(dict.fromkeys(lines))
