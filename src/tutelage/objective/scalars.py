@@ -69,6 +69,7 @@ class Ramp:
     Errors: ``ValueError`` for shares out of order, ends that are not finite, an unknown shape, or signals without
     ``progress``.
 
+    >>> import torch
     >>> rise = Ramp(0.0, 0.5, to=0.9)
     >>> rise.formula()
     '(0 to 0.9 over progress 0 to 0.5)'
