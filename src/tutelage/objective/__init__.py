@@ -1,7 +1,7 @@
 """Signals, targets, scalars, terms, and the objective that is made of them."""
 
 from tutelage.objective.connectors import Connected, pointwise
-from tutelage.objective.expected import expected_primary
+from tutelage.objective.expected import expected_primary, expected_scores
 from tutelage.objective.features import (
     FeatureDistance,
     FeatureMatch,
@@ -18,7 +18,7 @@ from tutelage.objective.scalars import Constant, Ramp, Scalar, is_zero
 from tutelage.objective.schedules import Scaled, crossfade
 from tutelage.objective.signals import Prediction, Signals, TrainingSet
 from tutelage.objective.targets import Labels, Target, TeacherProbs
-from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference
+from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference, ScoreDifferenceByShare
 
 __all__ = [
     "BoundObjective",
@@ -41,6 +41,7 @@ __all__ = [
     "Scalar",
     "Scaled",
     "ScoreDifference",
+    "ScoreDifferenceByShare",
     "Signals",
     "Target",
     "TeacherProbs",
@@ -51,7 +52,8 @@ __all__ = [
     "crossfade",
     "distance_name",
     "expected_primary",
-    "is_zero",
+from tutelage.objective.targets import Labels, Target, TeacherProbs
+from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference, ScoreDifferenceByShare
     "layer_pairs",
     "number",
     "pointwise",
