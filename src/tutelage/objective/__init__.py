@@ -52,8 +52,8 @@ __all__ = [
     "crossfade",
     "distance_name",
     "expected_primary",
-from tutelage.objective.targets import Labels, Target, TeacherProbs
-from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference, ScoreDifferenceByShare
+    "expected_scores",
+    "is_zero",
     "layer_pairs",
     "number",
     "pointwise",
