@@ -43,6 +43,8 @@ GOLDEN: dict[str, list[tuple[dict[str, Any], float]]] = {
     "tolerant_patriarch": [
         ({"primary": primary_for_tolerance(0.6, k=3), "k": 3}, 0.602640),
         ({"primary": primary_for_tolerance(0.5, k=3), "k": 3}, 0.639244),
+        ({"primary": 1.0}, 0.822267),  # D(1.0, lambda): cross-entropy alone
+        ({"primary": 1.0, "k": 3, "share": 0.5}, 0.822267),
     ],
     "tolerant_student": [
         ({"teacher_weight": 0.6}, 0.554288),

@@ -12,12 +12,19 @@ from torch import Tensor
 
 from tests.functional.inputs import repeatable
 from tutelage import functional
-from tutelage.methods.born_again import born_again, born_again_labels, confidence_weighted
+from tutelage.methods.attention_transfer import attention_transfer
+from tutelage.methods.born_again import (
+    born_again,
+    born_again_labels,
+    confidence_weighted,
+    permuted_dark_knowledge,
+)
 from tutelage.methods.confidence_penalty import confidence_penalty
+from tutelage.methods.decoupled import decoupled
 from tutelage.methods.hinton import distillation, labels_only
 from tutelage.methods.label_smoothing import label_smoothing
-from tutelage.methods.preparing_lessons import FocalTemperature, Shifted
-from tutelage.methods.teacher_free import tf_kd_official
+from tutelage.methods.preparing_lessons import FocalTemperature, Shifted, Smoothed
+from tutelage.methods.teacher_free import tf_kd_official, tf_kd_reg, tf_kd_reg_official
 from tutelage.methods.tolerant import tolerant_patriarch, tolerant_student
 from tutelage.objective import (
     ConfidencePenalty,
@@ -25,12 +32,16 @@ from tutelage.objective import (
     Labels,
     Match,
     Objective,
+    Ramp,
+    Scaled,
     ScoreDifference,
     Signals,
     TeacherProbs,
     Term,
     beside_labels,
+    crossfade,
     expected_primary,
+    expected_scores,
 )
 
 shares = st.floats(0.02, 0.98)
@@ -185,23 +196,94 @@ def test_defaults() -> None:
 
 
 TEACHER = Match(name="teacher", target=TeacherProbs())
+FEATURES = attention_transfer().terms[1:]
+
+
+def teacher_of(primary: float, classes: int) -> Tensor:
+    return functional.smooth_other_labels(torch.tensor([0]), classes, 1 - primary, torch.float64)[0]
+
+
+@repeatable
+@given(st.integers(2, 7), shares, st.floats(0.02, 0.9), st.floats(0.5, 20.0))
+def test_a_teacher_at_another_temperature(classes: int, weight: float, primary: float, temperature: float) -> None:
+    objective = tolerant_student(teacher_weight=weight, temperature=temperature)
+    expected = expected_scores(objective, classes, teacher_of(primary, classes))
+    assert expected is not None
+    logits = expected.log()[None].requires_grad_()
+    signals = Signals(
+        student_logits=logits, labels=torch.tensor([0]), teacher_logits=teacher_of(primary, classes).log()[None]
+    )
+    (slope,) = torch.autograd.grad(objective(signals).total, logits)
+    assert float(slope.abs().max()) < 1e-10
+    assert expected_primary(objective, classes, primary) == float(expected[0])
+
+
+@pytest.mark.parametrize("share", [None, 0.3])
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+@pytest.mark.parametrize("tolerance", [0.1, 0.5])
+@pytest.mark.parametrize("primary", [0.5, 1.0])
+def test_a_tolerant_student_is_the_best_of_all_distributions(
+    primary: float, tolerance: float, temperature: float, share: float | None
+) -> None:
+    objective = tolerant_student(tolerance=tolerance, temperature=temperature, k=3, share=share)
+    expected = expected_scores(objective, 4, teacher_of(primary, 4))
+    assert expected is not None
+    steps = torch.cartesian_prod(*[torch.arange(41)] * 3)
+    steps = steps[steps.sum(1) <= 40].double() / 40
+    ours = expected + torch.tensor([1e-13, 0.0, 0.0, 0.0])  # rounding must not lift a score above its share
+    scores = torch.cat([torch.cat([1 - steps.sum(1, keepdim=True), steps], 1), ours[None]])
+    candidates = Signals(
+        student_logits=scores.clamp_min(1e-300).log(),
+        labels=torch.zeros(len(scores)).long(),
+        teacher_logits=teacher_of(primary, 4).log().expand(len(scores), 4),
+    )
+    losses = torch.stack([term(candidates) for term in objective.terms]).sum(0)
+    assert float(losses[-1]) <= float(losses[:-1].min()) + 1e-11
+
+
+def test_what_else_has_a_closed_form() -> None:
+    """By hand: each pair must agree."""
+    ramp = Ramp(0.0, 0.5, 0.0, 0.6)
+    teacher = replace(TEACHER, weight=Constant(0.6))
+    labels = beside_labels(0.4).terms
+    for objective, expected in (
+        (confidence_weighted(), 1.0),  # whatever the weights of the samples
+        (permuted_dark_knowledge(), 0.2),  # the others are alike: their order does not count
+        (Objective((replace(TEACHER, target=Shifted()),)), 0.2),  # the label is the teacher's best class
+        (Objective((replace(TEACHER, target=Smoothed()),)), 0.2),
+        (tf_kd_reg(teacher_weight=1.0, correct=0.9), 0.9),
+        (
+            tf_kd_reg_official(teacher_weight=1.0, multiplier=1.0),
+            functional.official_virtual_teacher(torch.tensor([0]), 10)[0, 0].item(),
+        ),
+        (Objective((*labels, replace(teacher, weight=ramp))), 0.4 + 0.6 * 0.2),  # its end counts
+        (Objective((*labels, Scaled(name="late", of=TEACHER, by=ramp))), 0.4 + 0.6 * 0.2),
+        (crossfade(labels_only(), Objective((TEACHER,))), 0.2),
+        (Objective((*labels, teacher, *FEATURES)), 0.4 + 0.6 * 0.2),  # features leave the scores free
+        (Objective((*labels, replace(teacher, weight=Constant(0.0)))), 1.0),
+        (Objective((*labels, ScoreDifference(weight=0.0))), 1.0),
+        (
+            confidence_penalty(penalty_weight=0.333294, threshold=5.0),
+            expected_primary(confidence_penalty(penalty_weight=0.333294), 10),
+        ),
+        (confidence_penalty(threshold=0.0), 1.0),
+    ):
+        assert expected_primary(objective, 10, teacher_primary=0.2) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
     "objective",
     [
-        confidence_weighted(),
-        confidence_penalty(threshold=1.0),
-        distillation(temperature=2.0),
-        tolerant_student(tolerance=0.3),
+        decoupled(),
         Objective((ScoreDifference(weight=1.0),)),
         Objective((ConfidencePenalty(weight=1.0),)),
-        Objective((replace(TEACHER, target=Shifted()),)),
+        Objective(FEATURES),
         Objective((replace(TEACHER, temperature=FocalTemperature()),)),
-        Objective((*label_smoothing().terms, ScoreDifference(weight=0.5))),
-        Objective((*label_smoothing().terms, ConfidencePenalty(weight=0.5))),
         Objective((*tolerant_patriarch().terms, ConfidencePenalty(weight=0.5))),
+        Objective((*distillation(temperature=2.0).terms, ConfidencePenalty(weight=0.5))),
+        tolerant_student(tolerance=0.2, temperature=0.5),
         beside_labels(1.0, ScoreDifference(weight=-0.5)),
+        beside_labels(1.0, ScoreDifference(weight=0.5, k=11)),
         beside_labels(1.0, ConfidencePenalty(weight=-0.5)),
         distillation(teacher_weight=1.5, temperature=1.0),
         Objective((replace(TEACHER, weight=Constant(0.0)),)),
@@ -213,6 +295,12 @@ def test_none_where_no_closed_form_is_known(objective: Objective) -> None:
     assert expected_primary(objective, 10, teacher_primary=0.2) is None
 
 
+def test_none_where_a_target_is_drawn_at_random() -> None:
+    uneven = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
+    assert expected_scores(permuted_dark_knowledge(), 4, uneven) is None
+
+
 def test_none_where_the_teachers_score_is_not_known() -> None:
-    assert expected_primary(tolerant_student(), 10) is None
+    for objective in (tolerant_student(), tolerant_student(tolerance=0.2), confidence_weighted()):
+        assert expected_primary(objective, 10) is None
     assert expected_primary(labels_only(), 10) == 1.0

@@ -190,9 +190,11 @@ def test_goes_to_json_and_back(objective: Objective) -> None:
     assert torch.equal(back(at(0.4)).total, objective(at(0.4)).total)
 
 
-def test_what_changes_has_no_closed_form() -> None:
-    assert expected_primary(mixture(), 10, teacher_primary=0.6) is None
-    assert expected_primary(crossfade(labels_only(), labels_only()), 10) is None
+def test_what_changes_ends_where_its_last_weights_lead() -> None:
+    assert expected_primary(mixture(), 10, teacher_primary=0.6) == 1.0
+    assert expected_primary(crossfade(labels_only(), labels_only()), 10) == 1.0
+    halfway = Objective((*labels_only().terms, replace(TEACHER, temperature=Constant(1.0), weight=Ramp(to=1.0))))
+    assert expected_primary(halfway, 10, teacher_primary=0.6) == pytest.approx(0.8)
 
 
 def test_a_scaled_term_asks_a_teacher_if_its_term_or_scalar_does() -> None:

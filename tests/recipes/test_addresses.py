@@ -39,6 +39,12 @@ def test_equal_generations_of_different_recipes_are_the_same_model() -> None:
     student = tolerant(generations=1, teacher_weight=0.5).generations[1]
     line = replace(tolerant(), generations=(*baseline().generations, student))
     assert addresses(born_again(generations=1, form="labels")) == addresses(line)
+    assert addresses(tolerant(primary=1.0, generations=1, teacher_weight=0.5)) == addresses(line)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"k": 3}, {"share": 0.1}, {"generations": 0}, {"tolerance": 0.2}], ids=str)
+def test_a_patriarch_without_tolerance_is_the_baseline(arguments: dict[str, Any]) -> None:
+    assert addresses(tolerant(primary=1.0, **arguments))[0] == addresses(baseline())[0]
 
 
 @pytest.mark.fault(18)

@@ -335,7 +335,7 @@ def test_the_expected_scores_of_the_paper() -> None:
     assert slower == pytest.approx((0.6, 0.72, 0.804, 0.8628, 0.90396, 0.932772))
     first, *later = expected_scores(tolerant(generations=2, tolerance=0.2), 10)
     assert first == pytest.approx(0.6)
-    assert later == [None, None]
+    assert later == pytest.approx([0.693586, 0.758987], abs=1e-6)
 
 
 @repeatable
@@ -353,15 +353,21 @@ def test_other_expected_scores() -> None:
     assert expected_scores(baseline(), 10) == (1.0,)
     assert expected_scores(label_smoothing(CommonOptions(data="cifar100")), 100) == pytest.approx((0.901,))
     assert expected_scores(born_again(), 10) == (1.0, 1.0, 1.0, 1.0)
-    assert expected_scores(distill(), 10) == (1.0, None)
+    assert expected_scores(distill(), 10) == (1.0, 1.0)
 
 
-def test_several_teachers_have_no_closed_form() -> None:
+def test_several_teachers_teach_the_mean_of_their_scores() -> None:
     first, second, third = tolerant(generations=2).generations
     lineage = replace(tolerant(), generations=(first, second, replace(third, teachers=(0, 1))))
-    *known, last = expected_scores(lineage, 10)
-    assert known == pytest.approx([0.6, 0.76])
-    assert last is None
+    assert expected_scores(lineage, 10) == pytest.approx([0.6, 0.76, 0.4 + 0.6 * (0.6 + 0.76) / 2])
+    unequal = replace(third, teachers=(0, 1), teacher_shares=(1.0, 3.0))
+    last = expected_scores(replace(lineage, generations=(first, second, unequal)), 10)[-1]
+    assert last == pytest.approx(0.4 + 0.6 * (0.6 + 3 * 0.76) / 4)
+    decoupled = distill(method="decoupled").generations[-1]  # of which no closed form is known
+    for teachers, expected in (((0,), 1.0), ((1,), None), ((0, 1), None)):
+        learner = replace(second, name="learner", teachers=teachers)
+        line = replace(lineage, generations=(baseline().generations[0], decoupled, learner))
+        assert expected_scores(line, 10)[1:] == (None, expected)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import torch
 
 from tutelage import serialization, storage
 from tutelage.analysis import Comparison, compare, load_results
+from tutelage.analysis.diagnostics.training_set import SecondChoice, SecondChoicesRecord
 from tutelage.evaluation import measure
 from tutelage.lineage import Lineage, models_of
 from tutelage.recipes import call
@@ -77,6 +78,30 @@ def _write_all(
                     share = accuracy(lineage.name, place, seed)
                     _write(lineage, place, seed, share, model.folder, class_names, watch_test)
     return study.name
+
+
+def second_choices(
+    classes: Sequence[str], place: int, images: Mapping[tuple[int, int], int], arm: str = "chain"
+) -> SecondChoicesRecord:
+    """The record of a generation with so many images of each pair (true class, second choice)."""
+    of_class = {true: sum(count for (row, _), count in images.items() if row == true) for true, _ in images}
+    pairs = tuple(
+        SecondChoice(true=classes[true], second=classes[second], images=count, share=count / of_class[true])
+        for (true, second), count in images.items()
+    )
+    return SecondChoicesRecord(
+        arm=arm,
+        generation=f"generation {place}",
+        place=place,
+        seeds=(0,),
+        classes=tuple(classes),
+        label_second=0.0,
+        most_frequent=0.0,
+        in_superclass=None,
+        by_chance=None,
+        pairs=pairs,
+        frequent=(),
+    )
 
 
 def comparison(study: Study, runs: Path) -> Comparison:

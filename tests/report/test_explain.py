@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tutelage.analysis.explanation import explain
@@ -62,5 +64,23 @@ def test_shares_of_the_gradient_are_printed_where_they_were_measured() -> None:
     shares = [{"labels": 1.0}, {"labels": 0.25, "teacher": 0.75}]
     text = explanation_text(explain(lineage, INFO, shares))
     assert "   gradient on the first batch: labels 25.0 %, teacher 75.0 %\n" in text
-    assert "no closed form" in text
+    assert text.count("   expected score of the labelled class 1\n") == 2
+    assert "no closed form" in explanation_text(explain(call("distill", method="decoupled"), INFO))
     assert "   1 epoch, 1000 images per step, 1 step, " in text
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"tolerance": 0.2}, "0.693586"),
+        ({"share": 0.1, "tolerance": 0.2}, "0.6456"),
+        ({"temperature": 4.0}, "0.761608"),
+        ({"temperature": 4.0, "tolerance": 0.2}, "0.699452"),
+        ({"primary": 1.0, "temperature": 4.0}, "1"),
+    ],
+    ids=str,
+)
+def test_every_extension_of_tolerant_says_where_training_should_end(options: dict[str, Any], expected: str) -> None:
+    text = explanation_text(explain(call("tolerant", generations=1, **options), INFO))
+    assert f"   expected score of the labelled class {expected}\n" in text
+    assert "no closed form" not in text

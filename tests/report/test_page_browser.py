@@ -19,6 +19,7 @@ from tutelage.recipes.born_again import born_again
 from tutelage.report.format import Cell
 from tutelage.report.page.blocks import Section
 from tutelage.report.page.build import page
+from tutelage.report.page.sections.second_choices import second_choices
 from tutelage.report.table import Column, Table
 from tutelage.study import Study
 
@@ -343,6 +344,33 @@ def test_the_theme_follows_the_reader_and_the_switch(opened: Open, text: str) ->
     assert night.page.evaluate(LABEL) == light
 
 
+def test_second_choices_are_a_matrix(opened: Open, compared: Comparison, cached: None) -> None:
+    names = (*HOSTILE, "dog")
+    records = [made.second_choices(names, place, {(0, 1): 30, (6, 1): 10, (1, 1): 5, (6, 0): 20}) for place in (0, 1)]
+    charts = tuple(second_choices([*records, made.second_choices(names, 2, {(0, 1): 3})]))
+    shown = opened(page({"a-run": compared}, [lambda _: Section(title="Own", blocks=charts)]))
+    figure = shown.figure("Second choices on the training images")
+    cells = figure.locator(".mark-rect path")
+    assert cells.count() == 4
+    boxes = [cells.nth(place).bounding_box() for place in range(4)]
+    by_images = {images: box for images, box in zip((30, 20, 10, 5), boxes, strict=True) if box is not None}
+    assert by_images[30]["y"] < by_images[5]["y"] < by_images[10]["y"]  # rows: classes 0, 1 and 6, from the top
+    assert by_images[30]["x"] == by_images[5]["x"] == by_images[10]["x"] > by_images[20]["x"]
+    strengths = [float(cells.nth(place).get_attribute("fill-opacity") or 1) for place in range(4)]
+    assert strengths == pytest.approx([1.0, (2 / 3) ** 0.5, (1 / 3) ** 0.5, 1.0], abs=1e-3)
+    cells.first.hover(force=True)
+    tip = f"{HOSTILE[0]}, then {HOSTILE[1]}\n100.00 % of its images (30)"
+    playwright.expect(shown.page.locator("#tip")).to_have_text(tip)
+    figure.get_by_role("combobox").select_option(label="generation 2")
+    playwright.expect(cells).to_have_count(1)
+    labels = figure.locator(".role-axis-label text").all_text_contents()
+    assert "dog" in labels
+    assert len(labels) == 2 * len(names)
+    _, rows = shown.saved(figure.get_by_role("button", name="CSV"))
+    assert rows[0] == ["arm", "generation", "place", "true", "second", "images", "share", "kind"]
+    assert len(rows) == 1 + 4 + 4 + 1
+
+
 def test_a_mark_says_what_it_is(opened: Open, text: str) -> None:
     shown = opened(text)
     figure = shown.figure("Difference to plain")
@@ -362,6 +390,38 @@ def test_it_fits_a_narrow_screen(opened: Open, text: str, hostile: str, width: i
         svg = shown.page.locator("svg.marks").first.bounding_box()
         assert svg is not None
         assert svg["x"] + svg["width"] <= width
+
+
+def test_the_last_column_is_in_sight(opened: Open, cached: None, tmp_path: Path) -> None:
+    """At 1400 pixels, whatever the arms are called: the comparison, the generations and all runs in one table."""
+    names = ("plain", "x" * 60, "confidence_penalty_0.33", "two generations of many")
+    arms = [made.arm(name, born_again, lr=0.1 + place / 100, generations=1) for place, name in enumerate(names)]
+    study = Study(lineages=tuple(arms), seeds=(0, 1))
+    made.write(study, tmp_path, accuracy, without=[("plain", 1)])
+    compared = made.comparison(study, tmp_path)
+    shown = opened(page({"a-run": compared, "another-run": compared}), viewport={"width": 1400, "height": 800})
+    for name in ("overview", "comparison", "generations"):
+        table = shown.page.locator(f"table[data-name='{name}']").first
+        assert table.evaluate("(element) => element.scrollWidth - element.parentElement.clientWidth") <= 0, name
+
+
+TICKS = """() => [...document.querySelectorAll('figure .role-axis')].map(
+    (axis) => [...axis.querySelectorAll('.role-axis-label text')].map((label) => label.textContent))"""
+
+
+@pytest.mark.parametrize(("generations", "epochs"), [(1, 1), (2, 2)])
+def test_every_tick_reads_differently(
+    opened: Open, cached: None, tmp_path: Path, generations: int, epochs: int
+) -> None:
+    """Two generations, one or two epochs, and arms that hardly differ: a tick between two numbers is not rounded."""
+    arms = [
+        made.arm(name, born_again, epochs, lr=lr, generations=generations) for name, lr in (("a", 0.1), ("b", 0.2))
+    ]
+    study = Study(lineages=tuple(arms), seeds=(0, 1, 2))
+    made.write(study, tmp_path, lambda arm, place, seed: 0.99 if arm == "a" else 0.99 + 0.005 * (seed == 1))
+    ticks = opened(page({"a-run": made.comparison(study, tmp_path)})).page.evaluate(TICKS)
+    assert [str(place) for place in range(generations + 1)] in ticks
+    assert [labels for labels in ticks if len(set(labels)) < len(labels)] == []
 
 
 @pytest.mark.fault(38)

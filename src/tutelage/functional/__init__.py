@@ -54,6 +54,12 @@ from tutelage.functional.logits import (
     standardize,
     target_class_kl,
 )
+from tutelage.functional.optima import (
+    matched_optimum,
+    penalized_optimum,
+    tolerant_optimum,
+    tolerant_optimum_by_share,
+)
 from tutelage.functional.random import (
     hash_ints,
     permutation,
@@ -99,12 +105,14 @@ __all__ = [
     "intra_class_distance",
     "kl_divergence",
     "kl_divergence_element_mean",
+    "matched_optimum",
     "neuron_selectivity_transfer",
     "next_primary",
     "official_correlation_congruence",
     "official_virtual_teacher",
     "one_hot",
     "other_class_kl",
+    "penalized_optimum",
     "penalty_for_primary",
     "per_sample",
     "permutation",
@@ -131,6 +139,8 @@ __all__ = [
     "temper",
     "tempered_logits",
     "tolerance_for_primary",
+    "tolerant_optimum",
+    "tolerant_optimum_by_share",
     "uniform",
     "variational_information",
     "virtual_teacher",

@@ -96,21 +96,23 @@ def primary_for_tolerance(eta: float, k: int) -> float:
 def tolerance_for_primary(primary: float, k: int) -> float:
     """The weight of the score difference that leads to a chosen label score.
 
-    Formula: ``η(p) = (K-1) / (K-1 + K p)``, the inverse of :func:`primary_for_tolerance` on ``[1/K, 1]``.
+    Formula: ``η(p) = (K-1) / (K-1 + K p)``, the inverse of :func:`primary_for_tolerance` on ``[1/K, 1)``, and
+    ``η(1) = 0``. Every weight up to ``(K-1)/(2K-1)`` has its optimum at 1; of these, 0 is plain cross-entropy, the
+    ``D(1.0, λ)`` of the paper.
 
     Units: ``primary``, a score in ``[1/k, 1]``; returns the weight of the first version of the paper (the second
     version calls ``1 - η`` what the first calls ``η``).
 
     Errors: ``ValueError`` for ``primary`` outside ``[1/k, 1]`` or ``k < 2``.
 
-    >>> round(tolerance_for_primary(0.6, k=5), 6)
-    0.571429
+    >>> round(tolerance_for_primary(0.6, k=5), 6), tolerance_for_primary(1.0, k=5)
+    (0.571429, 0.0)
 
     Source: derived from eq. 3 of Yang, Xie, Qiao, Yuille, arXiv 1805.05551 v1.
     """
     _check_k(k)
     check_between("primary", primary, 1 / k, 1.0)
-    return (k - 1) / (k - 1 + k * primary)
+    return 0.0 if primary == 1.0 else (k - 1) / (k - 1 + k * primary)
 
 
 def next_primary(primary: float, teacher_weight: float) -> float:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from tutelage.data import CropFlip, DataConfig
-from tutelage.objective import Objective, expected_primary
+from tutelage.objective import Objective
+from tutelage.objective import expected_scores as objective_scores
 from tutelage.training import Schedule
 
 
@@ -79,10 +83,21 @@ class Lineage:
 def expected_scores(lineage: Lineage, num_classes: int) -> tuple[float | None, ...]:
     """The expected score of the labelled class for each generation, None where no closed form is known.
 
-    Source: :func:`tutelage.objective.expected_primary`, applied along the lineage.
+    Several teachers teach the mean of their expected scores.
+
+    >>> from tutelage.recipes.tolerant import tolerant
+    >>> [round(score, 6) for score in expected_scores(tolerant(generations=2, tolerance=0.2), num_classes=10)]
+    [0.6, 0.693586, 0.758987]
+
+    Source: :func:`tutelage.objective.expected_scores`, applied along the lineage.
     """
-    scores: list[float | None] = []
+    scores: list[Tensor | None] = []
     for generation in lineage.generations:
-        teacher = scores[generation.teachers[0]] if len(generation.teachers) == 1 else None
-        scores.append(expected_primary(generation.objective, num_classes, teacher))
-    return tuple(scores)
+        teachers = [scores[teacher] for teacher in generation.teachers]
+        known = [each for each in teachers if each is not None]
+        teacher = None
+        if known and len(known) == len(teachers):
+            shares = torch.tensor(generation.teacher_shares or [1.0] * len(known), dtype=torch.float64)
+            teacher = (shares / shares.sum()) @ torch.stack(known)
+        scores.append(objective_scores(generation.objective, num_classes, teacher))
+    return tuple(None if each is None else float(each[0]) for each in scores)

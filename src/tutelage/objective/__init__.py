@@ -2,7 +2,7 @@
 
 from tutelage.objective.combining import is_labels, is_plain_labels, rewrapped, same_but_weight
 from tutelage.objective.connectors import Connected, pointwise
-from tutelage.objective.expected import expected_primary
+from tutelage.objective.expected import expected_primary, expected_scores
 from tutelage.objective.features import (
     FeatureDistance,
     FeatureMatch,
@@ -19,7 +19,7 @@ from tutelage.objective.scalars import Constant, Ramp, Scalar, is_zero
 from tutelage.objective.schedules import Scaled, crossfade
 from tutelage.objective.signals import Prediction, Signals, TrainingSet
 from tutelage.objective.targets import Labels, LogitTarget, Target, TeacherProbs, target_logits
-from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference
+from tutelage.objective.terms import ConfidencePenalty, Distance, Match, ScoreDifference, ScoreDifferenceByShare
 
 __all__ = [
     "BoundObjective",
@@ -43,6 +43,7 @@ __all__ = [
     "Scalar",
     "Scaled",
     "ScoreDifference",
+    "ScoreDifferenceByShare",
     "Signals",
     "Target",
     "TeacherProbs",
@@ -53,6 +54,7 @@ __all__ = [
     "crossfade",
     "distance_name",
     "expected_primary",
+    "expected_scores",
     "is_labels",
     "is_plain_labels",
     "is_zero",

@@ -73,6 +73,7 @@ class Ramp:
     >>> rise = Ramp(0.0, 0.5, to=0.9)
     >>> rise.formula()
     '(0 to 0.9 over progress 0 to 0.5)'
+    >>> import torch
     >>> logits, labels = torch.zeros(1, 2), torch.zeros(1, dtype=torch.long)
     >>> [rise(Signals(student_logits=logits, labels=labels, progress=done)) for done in (0.0, 0.25, 0.75)]
     [0.0, 0.45, 0.9]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tutelage import functional
-from tutelage.objective.formula import distance_name, times
+from tutelage.objective.formula import distance_name, number, times
 from tutelage.objective.protocol import LogitTerm
 from tutelage.objective.scalars import Constant, Scalar, is_zero
 from tutelage.objective.signals import Signals
@@ -122,6 +122,45 @@ class ScoreDifference(LogitTerm):
     def formula(self) -> str:
         """The term as a formula."""
         return times(Constant(self.weight).formula(), f"D_{self.k}(student)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreDifferenceByShare(LogitTerm):
+    """Keep confidence on the secondary classes near the best one, however many a sample has.
+
+    Formula: ``weight * (f_a1 - mean {f_aj : f_aj > share f_a1})``, a_j the j-th best class of the output itself, j
+    from 2 to ``max_k`` (all by default); the second best always counts.
+
+    >>> ScoreDifferenceByShare(weight=0.5, share=0.1, max_k=5).formula()
+    '0.5 D(student; scores above 0.1 of the best, at most 5)'
+
+    Source: ours; arXiv 1805.05551 v1 announces a k for each sample without a formula.
+    """
+
+    weight: float
+    share: float
+    max_k: int | None = None
+    name: str = "score_difference"
+    needs_teacher = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.share <= 1.0:
+            raise ValueError(f"share is a part of the best score in (0, 1], not {self.share}")
+        if self.max_k is not None and self.max_k < 2:
+            raise ValueError(f"the score difference compares at least 2 classes, not max_k = {self.max_k}")
+
+    def is_off(self, progress: float | None) -> bool:
+        """Whether the weight is exactly 0."""
+        return self.weight == 0.0
+
+    def __call__(self, signals: Signals) -> Tensor:
+        """The weighted score difference of each example, ``[B]``."""
+        return self.weight * functional.score_difference_by_share(signals.student_logits, self.share, self.max_k)
+
+    def formula(self) -> str:
+        """The term as a formula."""
+        most = "" if self.max_k is None else f", at most {self.max_k}"
+        return times(number(self.weight), f"D(student; scores above {number(self.share)} of the best{most})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,11 +90,13 @@ class SecondChoicesRecord(PooledRecord):
     ``label_second`` is the share of images whose own class comes second; ``most_frequent`` the share whose second
     choice is the most frequent one of their class. Of the second choices of another class, ``in_superclass`` is the
     share within the label's superclass, and ``by_chance`` the share if all other classes were equally likely; None
-    without superclasses. ``pairs`` are all that occur, ``frequent`` the most frequent pairs of two classes.
+    without superclasses. ``pairs`` are all that occur, ``frequent`` the most frequent pairs of two classes;
+    ``classes`` are the names of all classes in their order.
 
     Units: shares in ``[0, 1]``.
     """
 
+    classes: tuple[str, ...]
     label_second: float
     most_frequent: float
     in_superclass: float | None
@@ -161,7 +163,8 @@ def measure_second_choices(generations: Sequence[GenerationResult]) -> Diagnosis
             lacking.append(missing(generation, "logits not stored"))
             continue
         counts = torch.stack([second_choices(each, labels.labels) for each in logits.values()]).sum(0)
-        pairs = _pairs(counts, class_names(generation))
+        classes = class_names(generation)
+        pairs = _pairs(counts, classes)
         if labels.superclasses is None:
             lacking.append(missing(generation, "no superclasses"))
         within = None if labels.superclasses is None else superclass_share(counts, labels.superclasses)
@@ -172,6 +175,7 @@ def measure_second_choices(generations: Sequence[GenerationResult]) -> Diagnosis
                 generation=generation.name,
                 place=generation.place,
                 seeds=tuple(logits),
+                classes=classes,
                 label_second=counts.diag().sum().item() / counts.sum().item(),
                 most_frequent=concentration(counts),
                 in_superclass=None if within is None else within[0],

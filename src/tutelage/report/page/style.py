@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 from tutelage.analysis import Comparison
@@ -22,6 +23,7 @@ _COLOURS, _SHADES = 6, 6
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 _DASHES = ((), (2, 2), (8, 3), (8, 3, 2, 3))
 _LONGEST_LEGEND = 24
+_MOST_TICKS = 10
 
 
 def arm_styles(comparison: Comparison) -> dict[str, LegendEntry]:
@@ -52,6 +54,17 @@ def generation_legend(deepest: int) -> tuple[LegendEntry, ...]:
 def shade(place: int, deepest: int) -> str:
     """The colour of a generation, on a scale from the first to the deepest one."""
     return f"var(--s{round((_SHADES - 1) * place / deepest) if deepest else _SHADES - 1})"
+
+
+def whole_numbers(first: int, last: int) -> Spec:
+    """An axis with ticks at whole numbers alone, each once: a format that rounds would show 0, 0.5 and 1 as 0, 1, 1.
+
+    >>> whole_numbers(0, 1)["values"], whole_numbers(1, 164)["values"]
+    ([0, 1], [20, 40, 60, 80, 100, 120, 140, 160])
+    """
+    steps = (factor * 10**power for power in count() for factor in (1, 2, 5))
+    step = next(step for step in steps if last - first <= _MOST_TICKS * step)
+    return {"values": [*range(-(-first // step) * step, last + 1, step)], "format": "d", "grid": False}
 
 
 def literal(field: str) -> Spec:

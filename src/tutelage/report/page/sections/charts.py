@@ -24,6 +24,7 @@ from tutelage.report.page.style import (
     arm_styles,
     layer,
     literal,
+    whole_numbers,
 )
 
 _NEAR = 0.1
@@ -110,7 +111,9 @@ def over_generations(
         name=f"{measure}-over-generations",
         title=title,
         caption=caption,
-        spec=_generations_spec(axis, number_format, from_zero=measure != "top1"),
+        spec=_generations_spec(
+            axis, number_format, deepest=max(each.place for each in summaries), from_zero=measure != "top1"
+        ),
         rows=tuple(rows),
         choices=_ZOOM if measure == "top1" and not all(row["_near"] for row in rows) else (),
         legend=arm_legend(comparison),
@@ -177,7 +180,7 @@ def _difference_spec(arms: int) -> Spec:
     x: Spec = {
         "field": "difference",
         "type": "quantitative",
-        "axis": {"labelExpr": "format(100 * datum.value, '+.1f')", "tickCount": 6},
+        "axis": {"labelExpr": "format(100 * datum.value, '+.3~f')", "tickCount": 6},
         "scale": {"padding": 12},
         "title": "difference in test top-1, points",
     }
@@ -196,12 +199,12 @@ def _difference_spec(arms: int) -> Spec:
     }
 
 
-def _generations_spec(axis: str, number_format: str, from_zero: bool) -> Spec:
+def _generations_spec(axis: str, number_format: str, deepest: int, from_zero: bool) -> Spec:
     x: Spec = {
         "field": "_x",
         "type": "quantitative",
         "title": "generation",
-        "axis": {"tickMinStep": 1, "format": "d", "grid": False},
+        "axis": whole_numbers(0, deepest),
         "scale": {"zero": False, "nice": False, "padding": 18},
     }
     y: Spec = {

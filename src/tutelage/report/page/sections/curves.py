@@ -18,6 +18,7 @@ from tutelage.report.page.style import (
     layer,
     literal,
     shade,
+    whole_numbers,
 )
 
 _LOG_FROM = 30.0
@@ -69,7 +70,7 @@ def energy(comparison: Comparison) -> Chart | None:
         title="Energy: sorted scores on the training images",
         caption="Mean score of the best class, the second best and so on, over images and seeds, "
         "after the last epoch.",
-        spec=_energy_spec(),
+        spec=_energy_spec(ranks=max(len(each.scores) for each in distributions)),
         rows=tuple(rows),
         choices=tuple(Choice(arm, "arm", arm) for arm in most_generations_first) if len(set(arms)) > 1 else (),
         legend=generation_legend(deepest),
@@ -98,6 +99,7 @@ def _chart(comparison: Comparison, curves: Sequence[TrainingCurve], metric: Metr
         for curve in curves
         for point in curve.points
     ]
+    epochs = [point.epoch for curve in curves for point in curve.points]
     lowest = min(point.low for curve in curves for point in curve.points)
     highest = max(point.high for curve in curves for point in curve.points)
     caption = [f"{axis[0].upper()}{axis[1:]}: mean over the seeds; the band spans the lowest to the highest seed."]
@@ -115,8 +117,9 @@ def _chart(comparison: Comparison, curves: Sequence[TrainingCurve], metric: Metr
         caption=" ".join(caption),
         spec=_curves_spec(
             axis,
+            (min(epochs), max(epochs)),
             logarithmic=metric == "loss" and lowest > 0 and highest > _LOG_FROM * lowest,
-            number_format="~g" if metric == "loss" else ".0%",
+            number_format="~g" if metric == "loss" else "~%",
         ),
         rows=tuple(rows),
         choices=tuple(choices) if several and deepest else (),
@@ -124,12 +127,12 @@ def _chart(comparison: Comparison, curves: Sequence[TrainingCurve], metric: Metr
     )
 
 
-def _energy_spec() -> Spec:
+def _energy_spec(ranks: int) -> Spec:
     x: Spec = {
         "field": "rank",
         "type": "quantitative",
         "title": "rank of the class, by its score",
-        "axis": {"tickMinStep": 1, "format": "d", "grid": False},
+        "axis": whole_numbers(1, ranks),
         "scale": {"zero": False, "nice": False, "padding": 10},
     }
     y: Spec = {
@@ -155,11 +158,11 @@ def _energy_spec() -> Spec:
     return CANVAS | {"height": 260, "layer": layers}
 
 
-def _curves_spec(axis: str, *, logarithmic: bool, number_format: str) -> Spec:
+def _curves_spec(axis: str, epochs: tuple[int, int], *, logarithmic: bool, number_format: str) -> Spec:
     x: Spec = {
         "field": "epoch",
         "type": "quantitative",
-        "axis": {"tickMinStep": 1, "grid": False},
+        "axis": whole_numbers(*epochs),
         "scale": {"zero": False, "nice": False},
     }
     ticks: dict[str, Any] = {"values": DECADES} if logarithmic else {"tickCount": 6}

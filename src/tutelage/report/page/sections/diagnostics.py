@@ -1,4 +1,4 @@
-"""The section of the diagnostics: their tables, and a reliability diagram."""
+"""The section of the diagnostics: their tables, a reliability diagram, and the matrix of second choices."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tutelage.analysis.diagnostics.calibration import ReliabilityRecord
 from tutelage.analysis.diagnostics.catalog import diagnose
 from tutelage.report.diagnostics import diagnostics_tables
 from tutelage.report.page.blocks import Chart, Choice, Section, Value
+from tutelage.report.page.sections.second_choices import second_choices
 from tutelage.report.page.style import CANVAS, DASHED_RULE, Spec, arm_legend, arm_styles, layer, literal
 
 _TEXT = "Tables open on request. What needs the training images is there once `tutelage diagnose` was run."
@@ -18,9 +19,10 @@ _TEXT = "Tables open on request. What needs the training images is there once `t
 def diagnostics(comparison: Comparison) -> Section:
     """The diagnostics of ``tutelage diagnose``, from what is stored."""
     measured = diagnose(comparison.results)
-    chart = _reliability(comparison, measured.reliability.records)
+    reliability = _reliability(comparison, measured.reliability.records)
+    charts = [*([reliability] if reliability is not None else []), *second_choices(measured.second.records)]
     tables = [replace(table, folded=True) for table in diagnostics_tables(measured) if table.rows]
-    return Section(title="A closer look", text=(_TEXT,), blocks=(*([chart] if chart is not None else []), *tables))
+    return Section(title="A closer look", text=(_TEXT,), blocks=(*charts, *tables))
 
 
 def _reliability(comparison: Comparison, bins: Sequence[ReliabilityRecord]) -> Chart | None:
