@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,12 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+from tests.conftest import Tried
+from tutelage import storage
+from tutelage.artifacts.config import model_address
 from tutelage.export import ExportResult, FinishedModel, ModelMetadata, load_folder
 from tutelage.export.card import model_card
+from tutelage.export.origin import export_metadata
 
 FILES: dict[str, Any] = {"weights.safetensors": {"size": 1234, "sha256": "ab" * 32}}
 
@@ -131,3 +138,55 @@ def test_a_network_of_another_input_size(metadata: ModelMetadata, source: Finish
 
 def test_the_page_is_one_file_of_text(exported: ExportResult) -> None:
     assert Path(exported.folder / "README.md").read_bytes().decode("utf-8").endswith("\n")
+
+
+INJECTION = '"}\n---\n# <img src=x> [a](b) | `c`'
+
+
+def variants(tree: Any) -> Iterator[Any]:
+    """The tree with each of its values, or one of its keys, replaced by hostile text, or with such a key added."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield tree | {INJECTION: value}
+            yield {INJECTION if name == key else name: inner for name, inner in tree.items()}
+            for variant in variants(value):
+                yield tree | {key: variant}
+    elif isinstance(tree, list) and tree:
+        for variant in variants(tree[0]):
+            yield [variant, *tree[1:]]
+    else:
+        yield INJECTION
+
+
+@pytest.mark.fault(38)
+def test_whatever_a_models_files_say_stays_text(
+    source: FinishedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: Tried
+) -> None:
+    """Any value and any key of its configuration and its measures, under a manifest and an address that fit."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    names = "config.json", "evaluation.json", "metrics.jsonl"
+    files = {name: (source.model.folder / name).read_bytes() for name in names}
+    cards = refused = 0
+    for name in names[:2]:
+        for variant in variants(json.loads(files[name])):
+            content = files | {name: json.dumps(variant).encode()}
+            storage.commit(tmp_path / "model", content)
+            with contextlib.suppress(KeyError, IndexError, TypeError):
+                address = model_address(json.loads(content["config.json"]))
+            model = dataclasses.replace(source.model, address=address, folder=tmp_path / "model")
+            changed = dataclasses.replace(source, model=model, siblings=(model, model))
+            try:
+                text = model_card(export_metadata(changed), changed, FILES, "unknown")
+            except ValueError:
+                refused += 1
+                continue
+            cards += 1
+            values = front_matter(text)
+            assert set(values) == {"license", "library_name", "pipeline_tag", "tags", "model-index"}
+            assert values["license"] == "unknown"
+            html = MarkdownIt("gfm-like", {"linkify": False}).render(text.split("\n---\n", 1)[1])
+            assert not re.search(r"<(img|a)\b", html), variant
+            assert html.count("<h1>") == 1
+            assert {row.count("<td") for row in html.split("<tr>")[2:]} == {6}
+    assert min(cards, refused) > 20
+    tried(cards, f"hostile texts in a model's files, which stay text in its card; {refused} more are refused")

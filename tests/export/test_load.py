@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file
 
+from tests.export.forge import forge_onnx, forge_pt2, forge_weights, metadata_of
 from tutelage.data import Dataset
 from tutelage.export import ExportResult, LoadedModel, classify, load_file, load_folder, load_model
 from tutelage.storage import Damaged
@@ -135,10 +136,8 @@ def test_a_pt2_runs_nothing_unless_trusted(exported: ExportResult, tmp_path: Pat
             return os.mkdir, (str(tmp_path / "ran"),)
 
     evil = tmp_path / "model.pt2"
-    with zipfile.ZipFile(exported.folder / "model.pt2") as good, zipfile.ZipFile(evil, "w") as bad:
-        for entry in good.infolist():
-            hidden = entry.filename.endswith("sample_inputs/model.pt")
-            bad.writestr(entry, pickle.dumps(Payload()) if hidden else good.read(entry))
+    shutil.copy(exported.folder / "model.pt2", evil)
+    forge_pt2(evil, {"sample_inputs/model.pt": pickle.dumps(Payload())}, metadata_of(exported.folder))
     with pytest.raises(ValueError, match="loading one can run any code in it: add --trust"):
         load_file(evil)
     assert not (tmp_path / "ran").exists()
@@ -154,10 +153,7 @@ def test_a_folder_opens_without_its_pt2(folder: Path) -> None:
 
 def rewritten(folder: Path, **changes: object) -> Path:
     """The weights with other metadata, as a stranger could write them."""
-    weights = folder / "weights.safetensors"
-    metadata = json.loads((folder / "model.json").read_bytes())
-    del metadata["files"], metadata["checked"]
-    save_file(load_tensors(weights), weights, {"tutelage": json.dumps(metadata | changes)})
+    weights = forge_weights(folder / "weights.safetensors", metadata_of(folder) | changes)
     (folder / "model.json").unlink()
     return weights
 
@@ -173,13 +169,9 @@ def test_weights_may_not_name_code_to_run(folder: Path, tmp_path: Path) -> None:
 
 def test_a_folder_with_somebodys_own_network_opens_by_its_onnx_file(folder: Path) -> None:
     model_json = json.loads((folder / "model.json").read_bytes())
-    inside = {key: value for key, value in model_json.items() if key not in ("files", "checked")} | {
-        "model": "evil.py:net"
-    }
-    model = onnx.load_model(folder / "model.onnx")
-    next(entry for entry in model.metadata_props if entry.key == "tutelage").value = json.dumps(inside)
-    data = model.SerializeToString()
-    (folder / "model.onnx").write_bytes(data)
+    path = folder / "model.onnx"
+    forge_onnx(path, onnx.load_model(path), metadata_of(folder) | {"model": "evil.py:net"})
+    data = path.read_bytes()
     import hashlib
 
     model_json["files"]["model.onnx"] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -203,12 +195,10 @@ def test_metadata_that_does_not_fit_the_weights(folder: Path, changes: dict[str,
 
 
 def change_onnx(folder: Path, **changes: object) -> Path:
-    model = onnx.load_model(folder / "model.onnx")
-    entry = next(entry for entry in model.metadata_props if entry.key == "tutelage")
-    entry.value = json.dumps(json.loads(entry.value) | changes)
-    onnx.save_model(model, folder / "model.onnx")
+    path = folder / "model.onnx"
+    forge_onnx(path, onnx.load_model(path), metadata_of(folder) | changes)
     (folder / "model.json").unlink()
-    return folder / "model.onnx"
+    return path
 
 
 def test_a_graph_that_does_not_match_its_metadata(folder: Path) -> None:
@@ -228,6 +218,11 @@ def test_onnx_weights_outside_the_file_are_not_read(folder: Path, tmp_path: Path
     model = onnx.load_model(folder / "model.onnx")
     convert_model_to_external_data(model, location="elsewhere.bin", size_threshold=0)
     onnx.save_model(model, tmp_path / "model.onnx")
+    forge_onnx(
+        tmp_path / "model.onnx",
+        onnx.load_model(tmp_path / "model.onnx", load_external_data=False),
+        metadata_of(folder),
+    )
     with pytest.raises(Damaged, match="keeps weights in other files, which are not read"):
         load_file(tmp_path / "model.onnx")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -12,9 +13,10 @@ import pytest
 import torch
 
 from tutelage import storage
+from tutelage.artifacts.config import model_address
 from tutelage.artifacts.metadata import ModelMetadata
 from tutelage.artifacts.model import Model
-from tutelage.export import ExportResult, FinishedModel, export_model, find_model, load_folder, write
+from tutelage.export import ExportResult, FinishedModel, export_model, find_model, load_folder, load_model, write
 from tutelage.export.formats import Format, to_bytes
 from tutelage.export.network import NormalizedNetwork
 from tutelage.export.origin import export_metadata
@@ -71,6 +73,8 @@ def test_an_interrupted_export_is_no_export_and_can_be_repeated(
         with pytest.raises(OSError, match="disk full"):
             export_model(source, tmp_path / "out", WEIGHTS)
     assert not (tmp_path / "out" / "model.json").exists()
+    with pytest.raises(storage.Damaged, match="out is not complete: an export to it was interrupted, repeat it"):
+        load_model(str(tmp_path / "out"), tmp_path / "runs")
     export_model(source, tmp_path / "out", WEIGHTS)
     assert load_folder(tmp_path / "out").metadata.model == "resnet8"
 
@@ -110,6 +114,8 @@ def copy_of(source: FinishedModel, folder: Path, metrics: bytes | None = None, *
     files["config.json"] = storage.json_bytes(config)
     files["metrics.jsonl"] = metrics or files["metrics.jsonl"]
     storage.commit(folder, files)
+    with contextlib.suppress(IndexError):
+        return dataclasses.replace(source, model=Model(address=model_address(config), folder=folder))
     return dataclasses.replace(source, model=Model(address=folder.name, folder=folder))
 
 

@@ -63,7 +63,7 @@ EXPORT, PREDICT = ("export", "{study}:0", "--format", "safetensors"), ("predict"
 WITH_TEACHER = (*RUN, "--seeds", "3", "--teacher-weights", "{teacher}")
 BASELINE = ("run", "baseline", "--epochs", "1", "--threads", "1", "--track", "none", "--data")
 READERS = {
-    "show": (SHOW, "00 22 00 00 00 22 2 2 2"),
+    "show": (SHOW, "22 22 00 00 00 22 2 2 2"),
     "list": (LIST, "00 00 00 00 00 00 0 0 0"),
     "report": (REPORT, "22 22 22 00 00 22 2 2 2"),
     "report --diagnostics": (WITH_DIAGNOSTICS, "22 22 22 22 00 22 2 2 2"),
@@ -71,7 +71,7 @@ READERS = {
     "transfer": (TRANSFER, "22 22 00 00 02 22 2 2 2"),
     "export": (EXPORT, "22 22 22 22 22 22 0 2 2"),
     "predict": (PREDICT, "22 22 22 20 22 22 0 2 2"),
-    "run": (RUN, "10 22 11 10 10 00 0 2 0"),
+    "run": (RUN, "22 22 11 10 10 00 0 2 0"),
     "run --teacher-weights": (WITH_TEACHER, "22 20 20 20 22 00 0 2 0"),
 }
 """Commands that read a run, and the exit code for each file of :func:`replaced_files` in turn."""
@@ -141,11 +141,11 @@ def checkpoint(name: str, world: World, payload: bytes) -> None:
         "environment.json": b"{}",
     }
     storage.remove(world.model())
-    storage.save_checkpoint(world.model(), 1, files | {name: payload})
+    storage.save_checkpoint(world.model(), 1, files | {name: payload}, owner=world.model().name)
 
 
 def other_checkpoint(world: World, payload: bytes) -> None:
-    """A checkpoint that can be read but belongs to another model."""
+    """A checkpoint that can be read and says that it is the model's, but holds the state of another network."""
     checkpoint("history.json", world, b'[{"epoch": 1}]')
 
 
@@ -300,7 +300,7 @@ def test_no_command_runs_a_payload(name: str, world: World, many: Many, tried: T
 
 def functions(world: World, payload: bytes) -> dict[str, Callable[[], object]]:
     """The same for Python: the functions that read a file."""
-    evil, model = world.folder / "evil", Model(address="a", folder=world.model())
+    evil, model = world.folder / "evil", Model(address=world.model().name, folder=world.model())
     put(evil, payload)
     for name in ("evil.npz", "evil.png", "evil.pt", "evil.safetensors", "evil.pt2", "evil.onnx", "evil.toml"):
         put(world.folder / name, payload)

@@ -14,6 +14,7 @@ import torch
 
 from tests.conftest import Many, Tried
 from tutelage import serialization, storage
+from tutelage.artifacts.config import model_address
 from tutelage.artifacts.metadata import parse
 from tutelage.artifacts.model import Model
 from tutelage.cli import command
@@ -253,7 +254,9 @@ def test_a_model_with_any_value_changed_is_read_or_refused(tmp_path: Path, many:
         "evaluation.json": {name: measure(logits, labels).to_json() for name in ("test", "train", "holdout")},
         "config.json": {
             "place": 0,
+            "seed": 0,
             "lineage_seed": 0,
+            "dependencies": {"source": "tutelage", "numerics": 1},
             "lineage": serialization.to_json(study_record().study.lineages[0]),
             "class_names": ["a", "b", "c"],
             "input": [1, 8, 8],
@@ -263,7 +266,7 @@ def test_a_model_with_any_value_changed_is_read_or_refused(tmp_path: Path, many:
             "normalization": {"is": "data:Normalization", "mean": [0.5], "std": [0.2], "size": None},
         },
     }
-    model, count = Model(address="a", folder=tmp_path), 0
+    model, count = Model(address=model_address(trees["config.json"]), folder=tmp_path), 0
     storage.commit(tmp_path, {name: json.dumps(tree).encode() for name, tree in trees.items()})
     readers = {
         "evaluation.json": (model.evaluation,),

@@ -219,12 +219,13 @@ def test_strict_only_refuses_to_resume_in_another_environment(tmp_path: Path) ->
 def test_a_checkpoint_without_processor_instructions_resumes(tmp_path: Path) -> None:
     small.interrupt(small.line(), small.splits(), tmp_path)
     checkpoint = storage.checkpoints(only_model(tmp_path).folder)[0].folder
-    files = {name: (checkpoint / name).read_bytes() for name in storage.read_manifest(checkpoint)["files"]}
+    manifest = storage.read_manifest(checkpoint)
+    files = {name: (checkpoint / name).read_bytes() for name in manifest["files"]}
     noted = json.loads(files["environment.json"])
     files["environment.json"] = storage.json_bytes(
         {name: value for name, value in noted.items() if name not in ("instructions", "continued")}
     )
-    storage.commit(checkpoint, files)
+    storage.commit(checkpoint, files, manifest["note"])
     small.run(small.line(), small.splits(), tmp_path, strict=True)
     assert only_model(tmp_path).finished
 

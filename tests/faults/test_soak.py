@@ -102,7 +102,7 @@ class Round:
 def checkpoint_warnings(folder: Path) -> str:
     """The warnings of the search for the newest checkpoint."""
     warnings: list[str] = []
-    storage.newest_checkpoint(folder, warnings.append)
+    storage.newest_checkpoint(folder, warnings.append, folder.name)
     return " ".join(warnings)
 
 

@@ -13,8 +13,10 @@ import torch
 from tutelage import serialization, storage
 from tutelage.analysis import Comparison, compare, load_results
 from tutelage.analysis.diagnostics.training_set import SecondChoice, SecondChoicesRecord
+from tutelage.artifacts.model import Model
 from tutelage.evaluation import measure
 from tutelage.lineage import Lineage, models_of
+from tutelage.lineage.addresses import dependencies, generation_seed
 from tutelage.recipes import call
 from tutelage.recipes.baselines import baseline
 from tutelage.study import Failure, Study, StudyRecord
@@ -73,10 +75,11 @@ def _write_all(
         for seed in study.seeds:
             if (lineage.name, seed) in without:
                 continue
-            for place, model in enumerate(models_of(lineage, seed, "f" * 64, "fp32", runs)):
+            models = models_of(lineage, seed, "f" * 64, "fp32", runs)
+            for place, model in enumerate(models):
                 if not model.finished:
                     share = accuracy(lineage.name, place, seed)
-                    _write(lineage, place, seed, share, model.folder, class_names, watch_test)
+                    _write(lineage, place, seed, share, models, class_names, watch_test)
     return study.name
 
 
@@ -109,7 +112,13 @@ def comparison(study: Study, runs: Path) -> Comparison:
 
 
 def _write(
-    lineage: Lineage, place: int, seed: int, share: float, folder: Path, class_names: Sequence[str], watch_test: bool
+    lineage: Lineage,
+    place: int,
+    seed: int,
+    share: float,
+    models: Sequence[Model],
+    class_names: Sequence[str],
+    watch_test: bool,
 ) -> None:
     generator = torch.Generator().manual_seed(1000 * seed + place)
     labels = torch.arange(IMAGES) % CLASSES
@@ -125,10 +134,11 @@ def _write(
     measures = measure(logits, labels).to_json()
     config = {
         "place": place,
-        "seed": seed,
+        "seed": generation_seed(seed, place),
         "lineage_seed": seed,
         "precision": "fp32",
-        "teachers": [],
+        "teachers": [models[teacher].address for teacher in lineage.generations[place].teachers],
+        "dependencies": dependencies(lineage.generations[place]),
         "lineage": serialization.to_json(lineage),
         "data_fingerprint": "f" * 64,
         "input": [1, 8, 8],
@@ -142,4 +152,4 @@ def _write(
         "weights.safetensors": storage.tensor_bytes({"none": torch.zeros(1)}),
     }
     note = {"device": "x86_64", "precision": "fp32", "threads": 1, "torch": "2.13.0", "python": "3.11.7"}
-    storage.commit(folder, files, note)
+    storage.commit(models[place].folder, files, note)

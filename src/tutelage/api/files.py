@@ -72,7 +72,11 @@ def report(
     written: list[Path] = []
 
     def write(name: str, text: str) -> None:
-        storage.write_bytes(target / name, text.encode("utf-8", "backslashreplace"))
+        content = text.encode("utf-8", "backslashreplace")
+        if out is None:
+            storage.write_bytes(target / name, content)
+        else:
+            storage.write_output(target / name, content)
         written.append(target / name)
         on_file(target / name)
 

@@ -89,7 +89,7 @@ class ModelMetadata:
         }
 
     def text(self) -> str:
-        """The metadata as one line of JSON, as exported files hold it."""
+        """The metadata as one line of JSON."""
         return json.dumps(self.to_json(), sort_keys=True, allow_nan=False)
 
 

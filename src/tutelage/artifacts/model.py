@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage import serialization, storage
+from tutelage.artifacts.config import Shape, check_address, read_config
 from tutelage.artifacts.pretrained import WEIGHTS, weights_digest
 from tutelage.data import Normalization
 from tutelage.evaluation import Measures
@@ -18,25 +19,15 @@ from tutelage.models.build import build
 from tutelage.models.weights import fit_weights
 from tutelage.validation import checked, parse_json
 
-Shape = tuple[int, int, int]
 T = TypeVar("T")
-
-_CONFIG_TYPES: dict[str, Any] = {
-    "place": int,
-    "lineage_seed": int,
-    "class_names": tuple[str, ...],
-    "input": Shape,
-    "data_fingerprint": str,
-    "precision": str,
-    "teachers": tuple[str, ...],
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A trained model, its address and its folder.
 
-    Errors: every method that reads a file raises ``storage.Damaged``, naming the file, for content that is not valid.
+    Errors: every method that reads a file raises ``storage.Damaged``, naming the file, for content that is not valid,
+    and for the folder of another model.
     """
 
     address: str
@@ -63,12 +54,9 @@ class Model:
 
     def config(self) -> dict[str, Any]:
         """The ``config.json``: everything that determined what was trained."""
-        values = self._json("config.json")
-        for key, kind in _CONFIG_TYPES.items():
-            self._check("config.json", values, (key,), kind)
-        self._check("config.json", values, ("lineage", "generations", values["place"], "model"), str)
-        self._check("config.json", values, ("lineage", "data", "name"), str)
-        return dict(values)
+        config = read_config(self.folder)
+        check_address(self.folder, self.address)
+        return config
 
     def network_name(self) -> str:
         """The name of the network."""
@@ -136,18 +124,20 @@ class Model:
         return network
 
     def verify(self) -> None:
-        """Check every file against the manifest.
+        """Check every file against the manifest, and the configuration against the address.
 
         Errors: ``storage.Damaged``, with the advice to delete the folder.
         """
         try:
             storage.verify(self.folder)
+            check_address(self.folder, self.address)
         except storage.NewerFormat:
             raise
         except storage.Damaged as fault:
             raise storage.Damaged(f"{fault}. Delete {self.folder} to train this model again") from None
 
     def _bytes(self, name: str) -> bytes:
+        check_address(self.folder, self.address)
         return storage.read_listed(self.folder, name)
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
@@ -158,16 +148,6 @@ class Model:
             name, lambda: checked(parse_json(self._bytes(name), "it"), Mapping[str, Any], "$")
         )
         return values
-
-    def _check(self, name: str, value: Any, path: tuple[str | int, ...], kind: Any) -> None:
-        """Check the type of the value at a path in the JSON of a file."""
-        where = ".".join(map(str, path))
-        try:
-            for step in path:
-                value = value[step]
-        except (KeyError, IndexError, TypeError):
-            raise storage.Damaged(f"{self.folder / name} has no {where}") from None
-        self._naming(name, lambda: checked(value, kind, where))
 
     def _naming(self, name: str, read: Callable[[], T]) -> T:
         """Call ``read``, and name the file in its errors."""

@@ -1,4 +1,4 @@
-"""Pretrained weights: their digest, their metadata, and the normalization and input size that they expect."""
+"""Pretrained weights: read and checked, with the normalization and the input size that they expect."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from torch import Tensor
+
 from tutelage import storage
+from tutelage.artifacts.config import CONFIG, address_of
 from tutelage.artifacts.metadata import KEY, ModelMetadata, from_config, load_json, parse_text
+from tutelage.artifacts.seal import open_sealed, tensor_parts
 from tutelage.data import DatasetInfo, Normalization
+from tutelage.models.weights import read_weights
 
 WEIGHTS = "weights.safetensors"
 
@@ -22,10 +27,23 @@ def read_metadata(weights: str | None) -> ModelMetadata | None:
     if weights is None or not path.exists():
         return None
     if path.is_dir():
-        config = path / "config.json"
+        config = path / CONFIG
         return from_config(load_json(config.read_bytes(), str(config)), str(config)) if config.is_file() else None
     text = _embedded(path)
     return None if text is None else parse_text(text, str(path))
+
+
+def read_pretrained(path: Path) -> dict[str, Tensor]:
+    """Read pretrained weights, see :func:`tutelage.models.weights.read_weights`, if they are what they say.
+
+    Errors: ``ValueError`` naming the file; ``storage.Damaged`` for an exported file that was altered, and for the
+    folder of a model under the address of another one.
+    """
+    if path.is_dir() and (path / CONFIG).is_file():
+        address_of(path)
+    elif path.is_file() and (text := _embedded(path)) is not None:
+        open_sealed(text, tensor_parts(path.read_bytes()), str(path))
+    return read_weights(path)
 
 
 def normalization_for(metadata: ModelMetadata, weights: str, info: DatasetInfo) -> Normalization:

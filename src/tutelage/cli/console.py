@@ -69,11 +69,12 @@ class _Printable:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a file that was asked for, and print its path."""
+    """Write a file that was asked for, and print its path; nothing follows in a pipe or on a terminal."""
     from tutelage import storage
 
-    storage.write_bytes(path, text.encode("utf-8", "backslashreplace"))
-    print_written(path)
+    storage.write_output(path, text.encode("utf-8", "backslashreplace"))
+    if storage.is_regular(path):
+        print_written(path)
 
 
 def print_written(path: Path) -> None:

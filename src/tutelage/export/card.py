@@ -76,11 +76,11 @@ def model_card(metadata: ModelMetadata, source: FinishedModel, files: Mapping[st
 
 
 def _front_matter(metadata: ModelMetadata, license: str) -> str:
-    """The YAML that model hubs read. Every JSON string is a YAML string, so no name can break out of its quotes."""
+    """The YAML that model hubs read."""
     about = metadata.about
-    data = json.dumps(printable(about["data"]["name"]))
+    data = _yaml(about["data"]["name"])
     metrics = [
-        f"          - {{type: accuracy, name: {part} top-1, value: {measures['top1']:.6f}}}"
+        f"          - {{type: accuracy, name: {_yaml(f'{part} top-1')}, value: {measures['top1']:.6f}}}"
         for part, measures in about["measured"].items()
     ]
     lines = [
@@ -89,7 +89,7 @@ def _front_matter(metadata: ModelMetadata, license: str) -> str:
         "pipeline_tag: image-classification",
         "tags: [image-classification, knowledge-distillation]",
         "model-index:",
-        f"  - name: {json.dumps(printable(metadata.model))}",
+        f"  - name: {_yaml(metadata.model)}",
         "    results:",
         "      - task: {type: image-classification}",
         f"        dataset: {{name: {data}, type: {data}}}",
@@ -97,6 +97,11 @@ def _front_matter(metadata: ModelMetadata, license: str) -> str:
         *metrics,
     ]
     return "\n".join(["---", *lines, "---"])
+
+
+def _yaml(text: object) -> str:
+    """Untrusted text as a string of YAML, which every string of JSON is."""
+    return json.dumps(printable(str(text)))
 
 
 def _summary(metadata: ModelMetadata) -> str:
@@ -111,11 +116,13 @@ def _results(measured: Mapping[str, Mapping[str, float]], source: FinishedModel)
     titles = [title for _, title in _COLUMNS]
     rows = [["set", "seeds", *titles], ["---"] * (2 + len(titles))]
     for part, measures in measured.items():
-        rows.append([part, "this model", *(_mean_std(name, [measures[name]]) for name, _ in _COLUMNS)])
-        if len(source.siblings) > 1:
-            by_seed = [card_measures(model.evaluation()[part]) for model in source.siblings]
+        title = escape_markdown(part)
+        rows.append([title, "this model", *(_mean_std(name, [measures[name]]) for name, _ in _COLUMNS)])
+        evaluations = [model.evaluation() for model in source.siblings]
+        by_seed = [card_measures(evaluation[part]) for evaluation in evaluations if part in evaluation]
+        if len(by_seed) > 1:
             cells = [_mean_std(name, [one_seed[name] for one_seed in by_seed]) for name, _ in _COLUMNS]
-            rows.append([part, f"mean ± standard deviation of {len(by_seed)}", *cells])
+            rows.append([title, f"mean ± standard deviation of {len(by_seed)}", *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -157,8 +164,9 @@ def _classes(names: Sequence[str]) -> str:
 def _training(about: Mapping[str, Any]) -> str:
     data = about["data"]
     versions = about["versions"]
+    epochs, seed, precision = map(escape_markdown, (about["epochs"], about["seed"], about["precision"]))
     sizes = (("training", data["train_size"]), ("test", data.get("test_size")))
-    images = "".join(f", {size} {kind} images" for kind, size in sizes if size is not None)
+    images = "".join(f", {escape_markdown(size)} {kind} images" for kind, size in sizes if size is not None)
     teachers = [
         f"- Teacher: {escape_markdown(teacher['generation'])}, a {escape_markdown(teacher['model'])} "
         f"({code_span(teacher['address'])})."
@@ -168,7 +176,7 @@ def _training(about: Mapping[str, Any]) -> str:
         [
             f"- Data: {escape_markdown(data['name'])}{images}; fingerprint {code_span(data['fingerprint'][:12])}.",
             f"- Objective: {code_span(about['method'])}",
-            f"- Epochs: {about['epochs']}; seed {about['seed']}; {about['precision']}.",
+            f"- Epochs: {epochs}; seed {seed}; {precision}.",
             *(teachers or ["- Teacher: none."]),
             f"- Address: {code_span(about['address'])}; tutelage {versions['tutelage']}, torch {versions['torch']}.",
         ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tutelage import storage
+from tutelage.artifacts.config import address_of
 from tutelage.artifacts.model import Model
 from tutelage.errors import unknown
 from tutelage.lineage import models_of
@@ -36,12 +37,12 @@ def find_model(name: str, runs: Path) -> FinishedModel:
     its place. The default is the last generation at the first seed.
 
     Errors: ``ValueError`` for a name that refers to no model or to several, with the nearest names;
-    ``storage.Damaged`` for a model that does not match its manifest.
+    ``storage.Damaged`` for a model that does not match its manifest, or lies under the address of another.
     """
     folder = Path(name)
     if folder.is_dir():
-        model = Model(address=folder.resolve().name, folder=folder)
-        _check_complete(model, name)
+        _check_complete(folder, name)
+        model = Model(address=address_of(folder), folder=folder)
         return FinishedModel(model=model, trusted=folder.resolve().is_relative_to(runs.resolve()))
     run, *selectors = name.split(":")
     run_names = studies(runs)
@@ -54,9 +55,9 @@ def find_model(name: str, runs: Path) -> FinishedModel:
                 f"{len(addresses)} models have addresses that begin with {name!r}: {', '.join(addresses[:5])}"
             )
         if addresses:
-            model = Model(address=addresses[0], folder=runs / "models" / addresses[0])
-            _check_complete(model, name)
-            return FinishedModel(model=model, trusted=True)
+            folder = runs / "models" / addresses[0]
+            _check_complete(folder, name)
+            return FinishedModel(model=Model(address=address_of(folder), folder=folder), trusted=True)
     if not run_names:
         raise ValueError(f"no model {name!r}: it is not a folder, and {runs} holds no runs")
     raise unknown(
@@ -64,12 +65,12 @@ def find_model(name: str, runs: Path) -> FinishedModel:
     )
 
 
-def _check_complete(model: Model, name: str) -> None:
-    if not model.finished:
-        in_training = (model.folder / "checkpoints").is_dir() or (model.folder / ".lock").is_file()
+def _check_complete(folder: Path, name: str) -> None:
+    if not storage.is_finished(folder):
+        in_training = (folder / "checkpoints").is_dir() or (folder / ".lock").is_file()
         problem = "has not finished training" if in_training else "is not the folder of a model"
-        raise ValueError(f"{name!r} {problem}: {model.folder} has no {storage.MANIFEST}")
-    listed = storage.verify(model.folder)["files"]
+        raise ValueError(f"{name!r} {problem}: {folder} has no {storage.MANIFEST}")
+    listed = storage.verify(folder)["files"]
     missing = [file for file in _REQUIRED if file not in listed]
     if missing:
         raise ValueError(f"{name!r} is not the folder of a model: it has no {missing[0]}")
@@ -96,7 +97,7 @@ def _find_in_run(record: StudyRecord, run: str, selectors: list[str], runs: Path
             f"{lineage.generations[place].name} of {run} has not finished training with seed {requested}; "
             f"finished seeds: {', '.join(map(str, finished)) or 'none'}"
         )
-    _check_complete(model, name)
+    _check_complete(model.folder, name)
     return FinishedModel(model=model, trusted=True, siblings=tuple(finished.values()))
 
 

@@ -6,6 +6,7 @@ import importlib
 import io
 import logging
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -14,7 +15,9 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from tutelage.artifacts.metadata import KEY, ModelMetadata
+from tutelage.artifacts.seal import sealed_text, tensor_parts
 from tutelage.export.network import NormalizedNetwork
+from tutelage.export.sealed_parts import PT2_METADATA, archive_parts, graph_parts
 
 Format = Literal["safetensors", "torch", "onnx"]
 FILE_NAMES: dict[Format, str] = {"safetensors": "weights.safetensors", "torch": "model.pt2", "onnx": "model.onnx"}
@@ -70,7 +73,8 @@ def _safetensors_bytes(network: NormalizedNetwork, metadata: ModelMetadata) -> b
 
     # Cloned, since safetensors refuses tensors that share memory.
     weights = {name: tensor.contiguous().clone() for name, tensor in network.network.state_dict().items()}
-    return bytes(save(weights, metadata={KEY: metadata.text()}))
+    text = sealed_text(metadata, tensor_parts(save(weights)))
+    return bytes(save(weights, metadata={KEY: text}))
 
 
 def _example_images(metadata: ModelMetadata) -> torch.Tensor:
@@ -88,7 +92,11 @@ def _torch_bytes(program: ExportedProgram, metadata: ModelMetadata) -> bytes:
     # torch.export.save would pickle the example inputs; without them the file holds raw weights and a JSON graph.
     program.example_inputs = None
     file = io.BytesIO()
-    torch.export.save(program, file, extra_files={f"{KEY}.json": metadata.text()})
+    torch.export.save(program, file)
+    text = sealed_text(metadata, archive_parts(file.getvalue()))
+    with zipfile.ZipFile(file, "a") as archive:
+        root = archive.namelist()[0].partition("/")[0]
+        archive.writestr(zipfile.ZipInfo(f"{root}/{PT2_METADATA}"), text)
     return file.getvalue()
 
 
@@ -105,9 +113,10 @@ def _onnx_bytes(program: ExportedProgram, metadata: ModelMetadata) -> bytes:
         )
     assert converted is not None
     model = converted.model_proto
+    text = sealed_text(metadata, graph_parts(model))
     entry = model.metadata_props.add()
     entry.key = KEY
-    entry.value = metadata.text()
+    entry.value = text
     return bytes(model.SerializeToString())
 
 

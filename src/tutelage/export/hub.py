@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.export.formats import import_optional
-from tutelage.export.model_json import CARD_FILE, MODEL_JSON, check_bytes, read_model_json
+from tutelage.export.model_json import CARD_FILE, MODEL_JSON, check_bytes, check_complete, read_model_json
 from tutelage.export.read import one_line
 
 
@@ -40,6 +40,7 @@ def push_to_hub(folder: Path, repo_id: str, token: str | None = None, endpoint: 
     hub = check_hub(repo_id)
     if not (folder / MODEL_JSON).is_file():
         raise ValueError(f"{str(folder)!r} is not an exported model: it has no {MODEL_JSON}")
+    check_complete(folder)
     entries, _ = read_model_json(folder / MODEL_JSON)
     for name, entry in entries.items():
         check_bytes((folder / name).read_bytes(), entry, folder / name)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from tutelage.artifacts.metadata import ModelMetadata
 from tutelage.data.folder import read_image
 from tutelage.export.find import find_model
 from tutelage.export.formats import FILE_NAMES
-from tutelage.export.model_json import MODEL_JSON, check_bytes, read_model_json
+from tutelage.export.model_json import INCOMPLETE, MODEL_JSON, check_bytes, check_complete, read_model_json
 from tutelage.export.network import build_network, imports_user_code
 from tutelage.export.origin import export_metadata
 from tutelage.export.read import SUFFIXES, Program, embedded_metadata, load_program, one_line
@@ -44,14 +45,13 @@ def load_model(name: str, runs: Path, *, trust: bool = False) -> LoadedModel:
     path = Path(name)
     if path.suffix in SUFFIXES:
         return load_file(path, trust=trust)
-    if (path / MODEL_JSON).is_file():
+    if any((path / file).is_file() for file in (MODEL_JSON, INCOMPLETE)):
         return load_folder(path, trust=trust)
     source = find_model(name, runs)
     metadata = export_metadata(source)
     where = str(source.model.folder)
     program = build_network(metadata, source.model.weights(), where, trust=trust or source.trusted)
-    _check_program(program, metadata, where)
-    return LoadedModel(metadata=metadata, program=program)
+    return _checked(metadata, program, where)
 
 
 def load_folder(folder: Path, *, trust: bool = False) -> LoadedModel:
@@ -59,6 +59,7 @@ def load_folder(folder: Path, *, trust: bool = False) -> LoadedModel:
 
     Errors: those of :func:`load_model`.
     """
+    check_complete(folder)
     entries, metadata = read_model_json(folder / MODEL_JSON)
     files = [
         (FILE_NAMES["safetensors"], trust or not imports_user_code(metadata.model)),
@@ -96,23 +97,32 @@ def load_file(path: Path, *, trust: bool = False) -> LoadedModel:
     if listed_metadata is not None and listed_metadata != inside:
         differing = ", ".join(name for name in inside if inside[name] != listed_metadata[name])
         raise Damaged(f"{path} and the {MODEL_JSON} beside it do not agree on {differing}: one of them was altered")
-    program = load_program(data, path, metadata, trust=trust)
-    _check_program(program, metadata, str(path))
-    return LoadedModel(metadata=metadata, program=program)
+    return _checked(metadata, load_program(data, path, metadata, trust=trust), str(path))
 
 
-@torch.no_grad()
-def _check_program(program: Program, metadata: ModelMetadata, where: str) -> None:
-    """Check on one black image that a program accepts the images and returns the classes that its metadata names."""
-    try:
-        logits = program(torch.zeros(1, metadata.channels, metadata.height, metadata.width))
-    except Exception as error:  # a stranger's program can raise anything
-        raise Damaged(f"{where} does not accept the images that its metadata names: {one_line(error)}") from None
-    if logits.shape != (1, len(metadata.class_names)) or logits.dtype != torch.float32:
-        raise Damaged(
-            f"{where} returns {logits.dtype} logits of shape {list(logits.shape)} for one image; "
-            f"its metadata names {len(metadata.class_names)} classes"
-        )
+def _checked(metadata: ModelMetadata, program: Program, where: str) -> LoadedModel:
+    """A model whose program checks what it returns; on one black image it was tried already."""
+
+    @torch.no_grad()
+    def checked_program(images: Tensor) -> Tensor:
+        try:
+            logits = program(images)
+        except MemoryError:
+            raise
+        except Exception as error:  # a stranger's program can raise anything
+            raise Damaged(f"{where} does not accept the images that its metadata names: {one_line(error)}") from None
+        if logits.shape != (len(images), len(metadata.class_names)) or logits.dtype != torch.float32:
+            count = "one image" if len(images) == 1 else f"{len(images)} images"
+            raise Damaged(
+                f"{where} returns {logits.dtype} logits of shape {list(logits.shape)} for {count}; "
+                f"its metadata names {len(metadata.class_names)} classes"
+            )
+        return logits
+
+    black = torch.zeros(1, metadata.channels, metadata.height, metadata.width)
+    if not checked_program(black).isfinite().all():
+        raise Damaged(f"{where} gives scores that are not finite numbers for a black image")
+    return LoadedModel(metadata=metadata, program=checked_program)
 
 
 @torch.no_grad()
@@ -124,8 +134,8 @@ def classify(
     Images are converted to the model's channels and size like those of a folder of images: turned upright, and the
     middle square resized.
 
-    Errors: ``ValueError`` for a ``top`` below 1, a model whose images are not gray or RGB squares, and a file that is
-    no image, is damaged or has too many pixels.
+    Errors: ``ValueError`` for a ``top`` below 1, a model whose images are not gray or RGB squares, a file that is no
+    image, is damaged or has too many pixels, and an image for which the model gives scores that are not finite.
     """
     metadata = model.metadata
     if top < 1:
@@ -140,7 +150,11 @@ def classify(
     for start in range(0, len(paths), batch_size):
         batch = paths[start : start + batch_size]
         pixels = torch.stack([read_image(path, metadata.channels, metadata.height) for path in batch])
-        probs = model.program(pixels.float() / 255).softmax(1)
+        logits = model.program(pixels.float() / 255)
+        for path, scores in zip(batch, logits, strict=True):
+            if not scores.isfinite().all():
+                raise ValueError(f"the model gives scores that are not finite numbers for {str(path)!r}")
+        probs = logits.softmax(1)
         best = probs.topk(min(top, probs.shape[1]), dim=1)
         for path, best_probs, labels in zip(batch, best.values.tolist(), best.indices.tolist(), strict=True):
             names = [metadata.class_names[label] for label in labels]

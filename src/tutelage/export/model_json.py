@@ -12,6 +12,8 @@ from tutelage.storage import Damaged
 
 MODEL_JSON = "model.json"
 CARD_FILE = "README.md"
+INCOMPLETE = ".incomplete"
+"""A file that is in the folder of an export until all others are."""
 
 
 class FileEntry(NamedTuple):
@@ -23,7 +25,6 @@ class FileEntry(NamedTuple):
 
 def read_model_json(path: Path) -> tuple[dict[str, FileEntry], ModelMetadata]:
     """Read an export's ``model.json``: the entry of each file, and the metadata.
-
     Errors: ``storage.Damaged`` naming the file and what is wrong in it.
     """
     value = load_json(path.read_bytes(), str(path))
@@ -35,6 +36,15 @@ def read_model_json(path: Path) -> tuple[dict[str, FileEntry], ModelMetadata]:
         return {name: FileEntry(int(entry["size"]), str(entry["sha256"])) for name, entry in files.items()}, metadata
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(f"{path} does not list its files: {type(error).__name__} {error}") from None
+
+
+def check_complete(folder: Path) -> None:
+    """Check that no export to a folder was interrupted and not repeated.
+
+    Errors: ``storage.Damaged``.
+    """
+    if (folder / INCOMPLETE).is_file():
+        raise Damaged(f"{folder} is not complete: an export to it was interrupted, repeat it")
 
 
 def check_bytes(data: bytes, entry: FileEntry, path: Path) -> None:

@@ -20,9 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.artifacts.metadata import KEY, ModelMetadata, parse_text
+from tutelage.artifacts.metadata import KEY, ModelMetadata
+from tutelage.artifacts.seal import Parts, open_sealed, tensor_parts
+from tutelage.errors import printable
 from tutelage.export.formats import FILE_NAMES, import_optional
 from tutelage.export.network import build_network
+from tutelage.export.sealed_parts import PT2_METADATA, archive_parts, graph_parts
 from tutelage.storage import Damaged
 from tutelage.validation import parse_json
 
@@ -36,21 +39,24 @@ Program = Callable[[Tensor], Tensor]
 def embedded_metadata(data: bytes, path: Path) -> ModelMetadata:
     """The metadata inside the bytes of an exported file, whose format is known by the suffix of ``path``.
 
-    Errors: ``storage.Damaged`` for bytes that are not of that format, or hold no metadata.
+    Errors: ``storage.Damaged`` for bytes that are not of that format, hold no metadata, or were altered.
     """
     if path.suffix == ".onnx":
         onnx = import_optional("onnx", "export", "reading ONNX")
     with _as_damaged(path):
+        text: str | bytes | None
+        parts: Parts
         if path.suffix == ".onnx":
-            properties = onnx.load_model_from_string(data).metadata_props
-            text = next((entry.value for entry in properties if entry.key == KEY), None)
+            model = onnx.load_model_from_string(data)
+            text = next((entry.value for entry in model.metadata_props if entry.key == KEY), None)
+            parts = graph_parts(model)
         elif path.suffix == ".pt2":
-            text = _pt2_metadata(data)
+            text, parts = _pt2_metadata(data), archive_parts(data)
         else:
-            text = _safetensors_header(data).get(KEY)
-    if text is None:
-        raise Damaged(f"{path} holds no metadata: expected a file that `tutelage export` wrote")
-    return parse_text(text, f"the metadata in {path}")
+            text, parts = _safetensors_header(data).get(KEY), tensor_parts(data)
+        if text is None:
+            raise Damaged(f"{path} holds no metadata: expected a file that `tutelage export` wrote")
+        return open_sealed(text, parts, str(path))
 
 
 def load_program(data: bytes, path: Path, metadata: ModelMetadata, *, trust: bool) -> Program:
@@ -106,11 +112,11 @@ def _safetensors_header(data: bytes) -> dict[str, str]:
     return metadata
 
 
-def _pt2_metadata(data: bytes) -> str | None:
+def _pt2_metadata(data: bytes) -> bytes | None:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for entry in archive.infolist():
-            if entry.filename.endswith(f"/extra/{KEY}.json") and entry.file_size <= MAX_METADATA_BYTES:
-                return archive.read(entry).decode()
+            if entry.filename.endswith(f"/{PT2_METADATA}") and entry.file_size <= MAX_METADATA_BYTES:
+                return archive.read(entry)
     return None
 
 
@@ -122,16 +128,38 @@ def _onnx_program(data: bytes, path: Path) -> Program:
         tensors = _nested_messages(model, onnx.TensorProto)
         if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
             raise Damaged(f"{path} keeps weights in other files, which are not read")
+        _check_finite_work(model, onnx, path)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4  # fatal errors only
-        session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        # What is run is what was checked, in case that two libraries read the same bytes differently.
+        session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def program(images: Tensor) -> Tensor:
         (logits,) = session.run(["logits"], {"images": images.numpy()})
         return torch.from_numpy(logits)
 
     return program
+
+
+def _check_finite_work(model: Any, onnx: Any, path: Path) -> None:
+    """Check that every operator is run once at most, so that no loop can keep a reader waiting for ever.
+
+    The exporter writes no loop, and no function of the model's own, which could call each other a million million
+    times; it writes ``If`` for a network that calls ``torch.cond``.
+
+    Errors: ``storage.Damaged`` naming the operators.
+    """
+    repeating = {
+        node.op_type
+        for node in _nested_messages(model, onnx.NodeProto)
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute)
+        and (node.domain, node.op_type) not in (("", "If"), ("ai.onnx", "If"))
+    }
+    names = sorted(repeating | {function.name for function in model.functions})
+    if names:
+        text = ", ".join(printable(name)[:40] for name in names[:5])
+        raise Damaged(f"{path} is refused: it may run without end, by {text}, which `tutelage export` does not write")
 
 
 def _nested_messages(message: Any, kind: type) -> Iterator[Any]:

@@ -21,7 +21,7 @@ from tutelage.evaluation import predict
 from tutelage.export.card import license_identifier, model_card
 from tutelage.export.find import FinishedModel
 from tutelage.export.formats import FILE_NAMES, Format, check_packages, import_optional, to_bytes
-from tutelage.export.model_json import CARD_FILE, MODEL_JSON, read_model_json
+from tutelage.export.model_json import CARD_FILE, INCOMPLETE, MODEL_JSON, read_model_json
 from tutelage.export.network import NormalizedNetwork, build_network
 from tutelage.export.origin import export_metadata
 from tutelage.export.read import embedded_metadata, load_program
@@ -65,7 +65,8 @@ def export_model(
     """Write a finished model to a folder in each of the formats, with ``model.json`` and a model card.
 
     Each format is read back and run before anything is written: on test images where the dataset is on this machine,
-    otherwise on random images. ``model.json`` is written last; a folder without it is not an export.
+    otherwise on random images. A folder is marked until all of its files are written; an export that was interrupted
+    is completed by repeating it.
 
     Errors: ``ValueError`` for a folder that holds something else, a network that cannot be exported, a package that
     is not installed, or an exported program whose logits differ from the checkpoint's.
@@ -97,11 +98,13 @@ def _check_folder(folder: Path) -> None:
     """Check that a folder is new, an earlier export, or an export that was interrupted."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{str(folder)!r} is a file: expected a folder to export to")
+    if (folder / INCOMPLETE).is_file():
+        return
     if (folder / MODEL_JSON).is_file():
         read_model_json(folder / MODEL_JSON)
         return
     names = [path.name for path in folder.glob("*")] if folder.is_dir() else []
-    foreign = sorted(name for name in names if name not in FILE_NAMES.values())
+    foreign = sorted(name for name in names if not name.startswith("."))  # .partial-*, of a kill; .git
     if foreign:
         raise ValueError(
             f"{str(folder)!r} holds {foreign[0]!r} and is not an exported model: choose another folder with --to"
@@ -175,7 +178,11 @@ def _write_folder(
     license: str,
     checked: Mapping[str, Any],
 ) -> tuple[str, ...]:
-    """Write the exported files, the model card and last ``model.json``; returns the names of the files."""
+    """Write the exported files, the model card and ``model.json``; returns their names.
+
+    Wherever this is interrupted, the folder says that it is not complete, and may be written by the same command.
+    """
+    storage.write_bytes(folder / INCOMPLETE, b"An export by tutelage was interrupted here. Repeat it.\n")
     entries: dict[str, dict[str, Any]] = {}
     for name, data in contents.items():
         size, sha256 = storage.write_bytes(folder / FILE_NAMES[name], data)
@@ -184,8 +191,10 @@ def _write_folder(
     storage.write_bytes(folder / CARD_FILE, model_card(metadata, source, entries, license).encode())
     model_json = metadata.to_json() | {"files": entries, "checked": checked}
     storage.write_bytes(folder / MODEL_JSON, storage.json_bytes(model_json))
-    for stale in set(FILE_NAMES.values()) - set(entries):
-        (folder / stale).unlink(missing_ok=True)  # written by an earlier export with more formats
+    for obsolete in sorted(set(FILE_NAMES.values()) - set(entries)):  # of an earlier export with more formats
+        if (folder / obsolete).exists():
+            storage.remove_file(folder / obsolete)
+    storage.remove_file(folder / INCOMPLETE)
     return (*entries, CARD_FILE, MODEL_JSON)
 
 

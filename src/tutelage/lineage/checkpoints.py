@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tutelage import storage
 from tutelage.artifacts.environment import diff, environment
+from tutelage.artifacts.model import Model
 from tutelage.engine import Engine
 from tutelage.lineage.options import TrainOptions
 from tutelage.training import State
@@ -28,14 +29,14 @@ class Callbacks(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints in the folder of a model.
+    """The checkpoints of a model, which carry its address.
 
     ``history`` holds the metrics of the epochs so far, ``continued`` the steps from which training went on in another
     environment, with what changed.
     """
 
-    def __init__(self, name: str, folder: Path, engine: Engine, options: TrainOptions, callbacks: Callbacks) -> None:
-        self.name, self.folder, self.engine, self.options, self.callbacks = name, folder, engine, options, callbacks
+    def __init__(self, name: str, model: Model, engine: Engine, options: TrainOptions, callbacks: Callbacks) -> None:
+        self.name, self.model, self.engine, self.options, self.callbacks = name, model, engine, options, callbacks
         self.history: list[dict[str, float]] = []
         self.continued: list[dict[str, Any]] = []
         self._saved_step, self._saved_at = -1, time.monotonic()
@@ -46,7 +47,7 @@ class Checkpoints:
         Errors: ``ValueError`` with ``options.strict``, in an environment that would not continue bit for bit;
         ``storage.Damaged``.
         """
-        checkpoint = storage.newest_checkpoint(self.folder, self.callbacks.warn)
+        checkpoint = storage.newest_checkpoint(self.model.folder, self.callbacks.warn, self.model.address)
         if checkpoint is None:
             return None
         history = self._json(checkpoint.folder / "history.json")
@@ -61,7 +62,7 @@ class Checkpoints:
             if self.options.strict:
                 raise ValueError(
                     f"{self.name} stands at step {checkpoint.step} and would not continue bit for bit: {text}. "
-                    f"Go on as before or without strict, or delete {self.folder} to begin again"
+                    f"Go on as before or without strict, or delete {self.model.folder} to begin again"
                 )
             self.callbacks.warn(f"{self.name}: {text}: not bit-exact from here")
             self.continued.append({"step": checkpoint.step, **changes})
@@ -85,7 +86,7 @@ class Checkpoints:
                 "history.json": storage.json_bytes(self.history),
                 "environment.json": storage.json_bytes({**environment(self.engine), "continued": self.continued}),
             }
-            storage.save_checkpoint(self.folder, state.step, files)
+            storage.save_checkpoint(self.model.folder, state.step, files, owner=self.model.address)
             self._saved_step = state.step
         self._saved_at = time.monotonic()
 

@@ -11,11 +11,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from tutelage import serialization, storage
+from tutelage.artifacts.config import CONFIG, model_address
 from tutelage.artifacts.environment import build_info, environment
 from tutelage.artifacts.pretrained import WEIGHTS, read_metadata
 from tutelage.data import BatchLoader, Dataset
 from tutelage.evaluation import accuracy, measure, predict
-from tutelage.lineage.addresses import generation_seed
+from tutelage.lineage.addresses import dependencies, generation_seed
 from tutelage.lineage.checkpoints import Callbacks, Checkpoints, Stopped
 from tutelage.lineage.events import Finished, Measuring, ModelEvent, TrainingProgress, finished
 from tutelage.lineage.networks import LineageNetworks
@@ -33,8 +34,8 @@ class GenerationTrainer:
         self.networks, self.place, self.options, self.callbacks = networks, place, options, callbacks
         self.stores = stores
         self.generation, self.model = networks.generation(place), networks.models[place]
-        self.normalization = networks.normalization(place)
-        self.checkpoints = Checkpoints(self.generation.name, self.model.folder, networks.engine, options, callbacks)
+        self.normalization, self.dependencies = networks.normalization(place), dependencies(self.generation)
+        self.checkpoints = Checkpoints(self.generation.name, self.model, networks.engine, options, callbacks)
         self.history = self.checkpoints.history
         self.reported = 0  # epochs of the history that events have reported
         splits = networks.splits
@@ -47,6 +48,7 @@ class GenerationTrainer:
 
         Errors: those of :func:`tutelage.lineage.train`.
         """
+        self._check_address()
         if self.generation.weights is not None:
             yield from self._measure_pretrained(Path(self.generation.weights))
             return
@@ -189,7 +191,7 @@ class GenerationTrainer:
                 evaluation[name] = measure(predictions[name], data.labels)
         lines = [json.dumps(epoch, sort_keys=True) + "\n" for epoch in self.history]
         return {
-            "config.json": storage.json_bytes(self._config()),
+            CONFIG: storage.json_bytes(self._config()),
             "metrics.jsonl": "".join(lines).encode(),
             WEIGHTS: storage.tensor_bytes(_network_tensors(final)),
             "predictions.safetensors": storage.tensor_bytes(predictions),
@@ -209,7 +211,20 @@ class GenerationTrainer:
             "class_names": list(info.class_names),
             "precision": networks.engine.precision,
             "teachers": [networks.models[teacher].address for teacher in self.generation.teachers],
+            "dependencies": self.dependencies,
         }
+
+    def _check_address(self) -> None:
+        """Check that what makes this model is still what it was when its address was computed.
+
+        Errors: ``ValueError``.
+        """
+        if model_address(self._config()) != self.model.address:
+            changed = self.generation.weights or self.generation.model
+            raise ValueError(
+                f"{self.generation.name}: {changed} has changed since this run began, and would train another model: "
+                "start the command again"
+            )
 
 
 def _network_tensors(state: State) -> dict[str, Tensor]:

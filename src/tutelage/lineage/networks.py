@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from tutelage.artifacts.model import Model
-from tutelage.artifacts.pretrained import normalization_for, read_metadata
+from tutelage.artifacts.pretrained import normalization_for, read_metadata, read_pretrained
 from tutelage.data import Normalization, Splits
 from tutelage.engine import Engine
 from tutelage.lineage.addresses import generation_seed
@@ -18,7 +18,7 @@ from tutelage.lineage.events import ModelRef
 from tutelage.lineage.spec import Generation, Lineage
 from tutelage.models.build import build, check
 from tutelage.models.external import expectation
-from tutelage.models.weights import WrongClasses, fit_weights, read_weights
+from tutelage.models.weights import WrongClasses, fit_weights
 from tutelage.teachers import NetworkTeacher, TeacherEnsemble
 from tutelage.training import Teacher
 
@@ -79,7 +79,7 @@ class LineageNetworks:
         seed = generation_seed(self.seed, place)
         network = build(generation.model, info.num_classes, info.channels, seed=seed)
         if generation.weights is not None:
-            fit_weights(network, read_weights(Path(generation.weights)), generation.weights)
+            fit_weights(network, read_pretrained(Path(generation.weights)), generation.weights)
         return network
 
     def build_checked(self, place: int) -> nn.Module:

@@ -7,9 +7,17 @@ size and SHA-256 of every file in it. Tensors are safetensors, the rest is JSON;
 
 from tutelage.storage.checkpoint import Checkpoint, checkpoints, newest_checkpoint, save_checkpoint
 from tutelage.storage.errors import Damaged, InUse, NewerFormat, NoSpace
-from tutelage.storage.files import explain_write_errors, json_bytes, make_folder, remove_temporary_files, write_bytes
+from tutelage.storage.files import (
+    explain_write_errors,
+    json_bytes,
+    make_folder,
+    remove_file,
+    remove_temporary_files,
+    write_bytes,
+)
 from tutelage.storage.folders import FORMAT, MANIFEST, commit, is_finished, read_listed, read_manifest, remove, verify
 from tutelage.storage.locks import lock
+from tutelage.storage.outputs import is_regular, write_output
 from tutelage.storage.tensors import read_tensors, tensor_bytes, tensors_in
 
 __all__ = [
@@ -24,6 +32,7 @@ __all__ = [
     "commit",
     "explain_write_errors",
     "is_finished",
+    "is_regular",
     "json_bytes",
     "lock",
     "make_folder",
@@ -32,10 +41,12 @@ __all__ = [
     "read_manifest",
     "read_tensors",
     "remove",
+    "remove_file",
     "remove_temporary_files",
     "save_checkpoint",
     "tensor_bytes",
     "tensors_in",
     "verify",
     "write_bytes",
+    "write_output",
 ]

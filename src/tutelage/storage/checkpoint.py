@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tutelage.errors import printable
 from tutelage.storage.errors import Damaged, NewerFormat
 from tutelage.storage.files import sync_folder
 from tutelage.storage.folders import commit, is_finished, is_readable, remove, verify
@@ -24,8 +26,8 @@ def checkpoints(folder: Path) -> list[Checkpoint]:
     return sorted((Checkpoint(path, int(path.name)) for path in paths), key=lambda checkpoint: -checkpoint.step)
 
 
-def newest_checkpoint(folder: Path, warn: Any = print) -> Checkpoint | None:
-    """Find the newest valid checkpoint, calling ``warn`` for each newer one that is damaged.
+def newest_checkpoint(folder: Path, warn: Any = print, owner: str = "") -> Checkpoint | None:
+    """Find the newest valid checkpoint of ``owner``, calling ``warn`` for each newer one that is not valid.
 
     Errors: :class:`Damaged` if finished checkpoints exist but none is valid, because starting from scratch would hide
     the loss. :class:`NewerFormat` for one written by a newer version.
@@ -35,7 +37,7 @@ def newest_checkpoint(folder: Path, warn: Any = print) -> Checkpoint | None:
         if not is_finished(checkpoint.folder):
             continue  # an interrupted save
         try:
-            verify(checkpoint.folder)
+            _verify(checkpoint.folder, owner)
             sync_folder(checkpoint.folder)  # the process that saved it may have been killed before doing so
             return checkpoint
         except NewerFormat:
@@ -51,15 +53,17 @@ def newest_checkpoint(folder: Path, warn: Any = print) -> Checkpoint | None:
     return None
 
 
-def save_checkpoint(folder: Path, step: int, files: Mapping[str, bytes], keep: int = 2) -> None:
+def save_checkpoint(folder: Path, step: int, files: Mapping[str, bytes], keep: int = 2, *, owner: str = "") -> None:
     """Save a checkpoint and verify it, then remove older ones except the newest valid: ``keep`` remain in all.
+
+    ``owner`` says whose training it is part of: the address of a model.
 
     Errors: :class:`NoSpace`, ``OSError``; the incomplete checkpoint is then removed.
     """
     target = folder / "checkpoints" / f"{step:09d}"
     remove(target)
     try:
-        commit(target, files)
+        commit(target, files, {"owner": owner})
     except OSError:
         remove(target)
         raise
@@ -67,7 +71,14 @@ def save_checkpoint(folder: Path, step: int, files: Mapping[str, bytes], keep: i
     valid = 1
     for old in checkpoints(folder):
         if old.step < step:
-            if valid < keep and is_readable(old.folder, verify):
+            if valid < keep and is_readable(old.folder, partial(_verify, owner=owner)):
                 valid += 1
             else:
                 remove(old.folder)
+
+
+def _verify(folder: Path, owner: str) -> None:
+    """Verify a checkpoint, and that it is one of ``owner``."""
+    other = verify(folder)["note"].get("owner", "")
+    if other != owner:
+        raise Damaged(f"{folder} is a checkpoint of {printable(str(other))[:80] or 'no model'}, not of {owner}")

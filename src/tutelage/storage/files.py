@@ -88,6 +88,13 @@ def remove_temporary_files() -> None:
         temporary.unlink(missing_ok=True)
 
 
+def remove_file(path: Path) -> None:
+    """Delete a file, if it exists; afterwards it does not come back."""
+    Operations.step()
+    path.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to disk."""
     Operations.step()

@@ -25,6 +25,7 @@ import torch
 from PIL import Image
 
 from tutelage import serialization, storage
+from tutelage.artifacts.config import model_address
 from tutelage.artifacts.metadata import parse, parse_text
 from tutelage.artifacts.model import Model
 from tutelage.data.archive import read_members
@@ -220,8 +221,10 @@ def stored(folder: Path) -> Target:
     logits = torch.eye(3)[labels]
     made_of = {
         "place": 0,
+        "seed": 0,
         "lineage_seed": 0,
         "lineage": study,
+        "dependencies": {"source": "tutelage", "numerics": 1},
         "class_names": ["a", "b", "c"],
         "input": [1, 8, 8],
         "data_fingerprint": "f",
@@ -238,7 +241,7 @@ def stored(folder: Path) -> Target:
         "predictions.safetensors": storage.tensor_bytes({"test": logits, "test_labels": labels}),
         storage.MANIFEST: b"",
     }
-    names, model = list(files), Model(address="a", folder=folder / "model")
+    names, model = list(files), Model(address=model_address(made_of), folder=folder / "model")
     parts = (model.normalization, model.evaluation, model.metrics, model.predictions, model.verify)
     readers: dict[str, Callable[[], object]] = dict(zip(names, parts, strict=True))
     storage.commit(model.folder, {name: content for name, content in files.items() if content})

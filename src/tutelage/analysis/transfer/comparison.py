@@ -12,7 +12,7 @@ from tutelage.analysis.statistics import Paired, Summary, holm, paired, summary
 from tutelage.analysis.transfer.measure import finished_models
 from tutelage.analysis.transfer.probes import pixel_shape
 from tutelage.analysis.transfer.results import PROBES, Probe, ProbeResult, stored_pixel_results, stored_results
-from tutelage.artifacts.model import Shape
+from tutelage.artifacts.config import Shape
 from tutelage.errors import unknown
 from tutelage.evaluation.probe import L2
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from tutelage import storage
 from tutelage.analysis.transfer.results import Destination, Probe, ProbeResult, Subject
-from tutelage.artifacts.model import Model, Shape
+from tutelage.artifacts.config import Shape
+from tutelage.artifacts.model import Model
 from tutelage.data import Dataset
 from tutelage.engine import Engine
 from tutelage.evaluation.features import CONVERSION, converted, features, last_linear

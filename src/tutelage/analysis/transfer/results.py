@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tutelage import serialization, storage
-from tutelage.artifacts.model import Model, Shape
+from tutelage.artifacts.config import Shape
+from tutelage.artifacts.model import Model
 from tutelage.data import Splits
 from tutelage.evaluation.features import CONVERSION
 from tutelage.evaluation.probe import PROTOCOLS
