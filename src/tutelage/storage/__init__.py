@@ -10,6 +10,7 @@ from tutelage.storage.errors import Damaged, InUse, NewerFormat, NoSpace
 from tutelage.storage.files import explain_write_errors, json_bytes, make_folder, remove_temporary_files, write_bytes
 from tutelage.storage.folders import FORMAT, MANIFEST, commit, is_finished, read_listed, read_manifest, remove, verify
 from tutelage.storage.locks import lock
+from tutelage.storage.system import sync
 from tutelage.storage.tensors import read_tensors, tensor_bytes, tensors_in
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "remove",
     "remove_temporary_files",
     "save_checkpoint",
+    "sync",
     "tensor_bytes",
     "tensors_in",
     "verify",
