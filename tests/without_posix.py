@@ -1,6 +1,6 @@
 """Imported before a command (``TESTS_PREPARE``): takes away what Windows lacks, then imports every module.
 
-This is not Windows: POSIX locks stand in for its locks, and nothing for its file names, file sharing and consoles.
+This is not Windows: POSIX locks stand in for its locks, and nothing for its file names and consoles.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ ABSENT = {
 }
 BLOCKED = ("fcntl", "resource", "pwd", "grp", "termios")
 
+real_listdir, real_readlink = os.listdir, os.readlink
+
 msvcrt: Any = types.ModuleType("msvcrt")
 msvcrt.LK_NBLCK = 2
 lockf, lock_at_once = os.lockf, os.F_TLOCK
@@ -44,6 +46,20 @@ def open_file(path: Any, *arguments: Any, **options: Any) -> int:
     return real_open(path, *arguments, **options)
 
 
+def closed_only(real: Any) -> Any:
+    """A rename or removal that fails while this process has a file of that name open."""
+
+    def call(*paths: Any, **options: Any) -> Any:
+        files = {os.path.realpath(path) for path in paths}
+        for number in real_listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                if real_readlink(f"/proc/self/fd/{number}") in files:
+                    raise PermissionError(13, "The process cannot access the file", paths[0])
+        return real(*paths, **options)
+
+    return call
+
+
 def outside_proc(real: Any) -> Any:
     def call(path: Any, *arguments: Any, **options: Any) -> Any:
         if str(path).startswith("/proc"):
@@ -61,6 +77,8 @@ for module, names in ABSENT.items():
     for name in names:
         delattr(module, name)
 os.open, os.stat, io.open = open_file, outside_proc(os.stat), outside_proc(io.open)
+os.replace, os.rename = closed_only(os.replace), closed_only(os.rename)
+os.unlink, os.remove = closed_only(os.unlink), closed_only(os.remove)
 shutil._use_fd_functions = False  # type: ignore[attr-defined]  # decided when shutil was imported
 
 import tutelage  # noqa: E402

@@ -5,8 +5,8 @@
 one commit: nothing runs on files that are not committed, and parts of different commits make no page.
 
 Sizes, from the environment: ``TUTELAGE_TORTURE``, the share of all repetitions, 1 by default;
-``TUTELAGE_SOAK_MINUTES``, 30 by default; ``TUTELAGE_FUZZ``, the seconds for each reader, by default as many as let all
-of them end within 50 minutes on two cores.
+``TUTELAGE_SOAK_MINUTES``, 30 by default; ``TUTELAGE_FUZZ``, the seconds for each reader, by default as many as let
+all of them end within 50 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ def run(part: str) -> int:
     Errors: :class:`Refused` if it did not run to its end, or files changed meanwhile.
     """
     begun, start = commit(), time.monotonic()
+    RESULTS.mkdir(exist_ok=True)
     tests, path = RESULTS / f"tests-{part}.json", RESULTS / f"faults-{part}.json"
     for old in (tests, path):
         old.unlink(missing_ok=True)

@@ -21,8 +21,9 @@ class Step:
     """The computation of one step: teacher and student, loss, gradient, weights, and the sums of the epoch.
 
     ``sums``, float64 ``[2 + 2 terms]`` (float32 on ``mps``), holds the number of right answers, the loss and each
-    term, summed over the epoch's images, then the terms' shares of the gradient. ``finite`` turns False at the first loss or gradient that
-    is not finite; no weight changes by such a gradient, nor after it. ``position`` says in messages which step it is.
+    term, summed over the epoch's images, then the terms' shares of the gradient. ``finite`` turns False at the first
+    loss or gradient that is not finite; no weight changes by such a gradient, nor after it. ``position`` says in
+    messages which step it is.
 
     Errors: on a CPU :class:`NotFinite` at once. On a GPU the caller reads ``finite`` now and then: reading it here
     would make the host wait for the device at every step.
