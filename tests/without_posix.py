@@ -18,7 +18,18 @@ import types
 from typing import Any
 
 ABSENT = {
-    os: ("O_DIRECTORY", "fork", "lockf", "pread", "pwrite", "sched_getaffinity", "setsid", "sysconf", "uname"),
+    os: (
+        "O_DIRECTORY",
+        "O_NONBLOCK",
+        "fork",
+        "lockf",
+        "pread",
+        "pwrite",
+        "sched_getaffinity",
+        "setsid",
+        "sysconf",
+        "uname",
+    ),
     signal: ("SIGKILL", "SIGSTOP", "SIGCONT", "SIGHUP", "pthread_sigmask", "sigwait"),
 }
 BLOCKED = ("fcntl", "resource", "pwd", "grp", "termios")

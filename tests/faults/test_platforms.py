@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 from pathlib import Path
@@ -70,6 +71,7 @@ class MacOS(SimpleNamespace):
     """A fcntl with the one operation that flushes the cache of a drive too."""
 
     F_FULLFSYNC = 51
+    LOCK_EX, LOCK_NB, flock = fcntl.LOCK_EX, fcntl.LOCK_NB, staticmethod(fcntl.flock)
 
     def fcntl(self, handle: int, operation: int) -> None:
         assert operation == self.F_FULLFSYNC
