@@ -76,6 +76,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def marks(folder: Path) -> set[str]:
+    """The hidden files that say something about a folder: neither locks nor temporary files."""
+    names = {str(path.relative_to(folder)) for path in folder.rglob(".*") if path.is_file()}
+    return {name for name in names if not Path(name).name.startswith((".lock", ".partial-"))}
+
+
 class World:
     """Where a command is started again and again, each time in a fresh folder."""
 
@@ -135,6 +141,7 @@ class World:
         """Finish the command, which then has written what it writes undisturbed, and nothing else."""
         self.finish(base)
         assert contents(base).keys() == self.expected.keys()
+        assert marks(base) == marks(self.undisturbed)
         if self.command.trains:
             assert hashes(base / "runs") == hashes(self.undisturbed / "runs")
             studies = {name: content for name, content in self.expected.items() if name.startswith("runs/studies/")}
