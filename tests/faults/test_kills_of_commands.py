@@ -58,7 +58,7 @@ COMMANDS = {
     "export": Command(("export", "RUN", "--to", "OUT/student", "--format", "safetensors")),
     "predict": Command(("predict", "RUN", "IMAGE")),
 }
-QUICK = ("diagnose", "import", "get", "export")
+QUICK = ("diagnose", "get", "export")
 """Those that ``make test`` has time for."""
 LONG = {
     "import of the real archive": Command(("data", "import", "cifar100", str(ARCHIVE)), operations=range(1, 400, 3)),

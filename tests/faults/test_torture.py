@@ -140,3 +140,16 @@ def test_failed_tests_are_a_result(checkout: Path, pytest_run: list[dict[str, An
 def test_a_part_that_does_not_exist() -> None:
     with pytest.raises(torture.Refused, match="there is no part kill: the parts are kills, soak, power, fuzz, rest"):
         torture.main(["kill"])
+
+
+@pytest.mark.parametrize(
+    ("share", "numbers"),
+    [("", [4, 0, 13, 1]), ("1", [300, 1, 1, 3]), ("0.1", [30, 1, 1, 2]), ("0.001", [4, 1, 1, 2])],
+)
+def test_how_often_something_is_tried(
+    share: str, numbers: list[int], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is 0 or 1 in torture is no number of repetitions, and has no share."""
+    monkeypatch.setenv("TUTELAGE_TORTURE", share)
+    many = request.getfixturevalue("many")
+    assert [many(4, 300), many(0, 1), many(13, 1), many(1, 3)] == numbers

@@ -143,6 +143,7 @@ def main(names: list[str]) -> int:
         raise Refused(f"there is no part {', '.join(unknown)}: the parts are {', '.join(PARTS)}")
     codes = [run(part) for part in names or PARTS]
     PAGE.write_text(rows.page(results(), list(PARTS)))
+    print(f"written: {PAGE}")
     return max(codes)
 
 
