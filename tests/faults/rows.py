@@ -36,13 +36,16 @@ def page(parts: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     lines = ["# Faults, and what came of them", "", summary, "", *_origin(parts, names), "", limits]
     for row, entry in rows.items():
         tests = by_row[int(row)]
-        state = "Kept." if tests else "**Without a test.**" if len(parts) == len(names) else "**Not run.**"
+        if len(parts) < len(names):
+            state = "Kept in the parts that have run." if tests else "**Not run.**"
+        else:
+            state = "Kept." if tests else "**Without a test.**"
         if int(row) in broken:
             state = "**Not kept.**"
-        lines += ["", f"## {row}. {entry['fault']}", "", f"{state} Promise: {entry['promise']}.", ""]
-        lines += _test_lines(tests)
-        if "cannot" in entry:
-            lines.append(f"- Not tested here: {entry['cannot']}")
+        lines += ["", f"## {row}. {entry['fault']}", "", f"{state} Promise: {entry['promise']}."]
+        notes = [f"- Not tested here: {entry['cannot']}"] if "cannot" in entry else []
+        if notes or tests:
+            lines += ["", *_test_lines(tests), *notes]
     return "\n".join(lines) + "\n"
 
 

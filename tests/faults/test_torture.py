@@ -80,7 +80,8 @@ def test_a_page_says_which_commands_made_it_and_which_parts_it_lacks() -> None:
         "Python 3.11.7, torch 2.13.0 |"
     ) in text
     assert "- `tests/faults/test_kills.py::test_it`: 1 passed; kills: 1,200" in text
-    assert text.index("**Not run.**") > text.index("## 3.")
+    assert text.index("**Not run.**") > text.index("## 3.") > text.index("Kept in the parts that have run.")
+    assert "\n\n\n" not in text
     whole = rows.page([part("kills")], ["kills"])
     assert "have not run" not in whole
     assert "**Without a test.**" in whole
