@@ -67,8 +67,19 @@ Many = Callable[[int, int], int]
 
 @pytest.fixture
 def many() -> Many:
-    """The number of repetitions: the first argument in ``make test``, the second in ``make torture``."""
-    return lambda quick, long: long if os.environ.get("TUTELAGE_TORTURE") else quick
+    """The number of repetitions: the first argument in ``make test``, the second in ``make torture``.
+
+    ``TUTELAGE_TORTURE`` is the share of the second that is tried, 1 for all: 0.1 is a torture that is over soon. What
+    is 0 or 1 says whether or how something is tried, not how often, and stays.
+    """
+    share = float(os.environ.get("TUTELAGE_TORTURE") or 0.0)
+
+    def number(quick: int, long: int) -> int:
+        if not share:
+            return quick
+        return long if long <= 1 else max(quick, 2, math.ceil(share * long))
+
+    return number
 
 
 @pytest.fixture

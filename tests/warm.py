@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
+PREPARE = "TESTS_PREPARE"
+"""The variable that names a module to import before the command begins, which changes something for it."""
 
 
 class Warm:
@@ -123,6 +125,8 @@ def run(words: list[str], environment: Mapping[str, str], outputs: Path, folder:
         out, errors = (os.open(outputs / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for name in names)
         os.dup2(out, 1)
         os.dup2(out if folder is None else errors, 2)
+        if PREPARE in os.environ:
+            importlib.import_module(os.environ[PREPARE])
         from tutelage.cli import main
 
         main(words)

@@ -2,7 +2,7 @@
 
 ``tutelage.api`` holds the functions behind the command; ``run``, ``explain``, ``diagnose``, ``transfer`` and
 ``predict`` are here too. ``tutelage.functional`` holds the losses and imports torch alone. Nothing is imported before
-it is used.
+it is used. ``__version__`` is the version of the installed package.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tutelage.api import run as run
     from tutelage.api import transfer as transfer
 
+    __version__: str
+
 __all__ = ["diagnose", "explain", "predict", "run", "transfer"]
 
 
@@ -24,4 +26,8 @@ def __getattr__(name: str) -> Any:
         from tutelage import api
 
         return getattr(api, name)
+    if name == "__version__":
+        from tutelage.version import installed_version
+
+        return installed_version()
     raise AttributeError(f"module 'tutelage' has no attribute {name!r}")

@@ -29,9 +29,9 @@ class Engine:
         """Choose the fastest device and precision for ``auto``, and set torch's number of threads.
 
         The precision is bf16 where the processor multiplies it natively (AMX or AVX512-BF16, CUDA from Ampere on),
-        else fp32.
+        else fp32. ``auto`` never chooses ``mps``, the GPU of a Mac: nothing here was ever run on one.
 
-        Errors: ``ValueError`` for a device that is not available or a precision that does not exist.
+        Errors: ``ValueError`` for a device that is not available, or a precision that does not exist or not there.
 
         >>> Engine.choose("cpu", "fp32", 1).precision
         'fp32'
@@ -47,6 +47,8 @@ class Engine:
             precision = "bf16" if _has_fast_bf16(torch_device) else "fp32"
         if precision not in ("bf16", "fp32"):
             raise ValueError(f"precision must be auto, bf16 or fp32, not {precision!r}")
+        if precision == "bf16" and torch_device.type not in ("cpu", "cuda"):
+            raise ValueError(f"precision bf16 is for cpu and cuda: on {torch_device} use fp32")
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         if threads is not None and threads != torch.get_num_threads():
@@ -69,6 +71,8 @@ class Engine:
         torch.default_generator.manual_seed(key)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(key)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(key)
 
     @property
     def can_record_steps(self) -> bool:
@@ -124,6 +128,15 @@ def _has_fast_bf16(device: torch.device) -> bool:
         return False
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """The type for long sums on a device: float64, but float32 on ``mps``, which has no other.
+
+    >>> widest_float(torch.device("cpu")), widest_float(torch.device("mps"))
+    (torch.float64, torch.float32)
+    """
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def available_cores() -> int:

@@ -10,6 +10,14 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 
 
+def installed_version() -> str:
+    """The version of the installed package; ``unknown`` where tutelage is only on the path."""
+    try:
+        return version("tutelage")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 @lru_cache(maxsize=1)
 def source_version() -> dict[str, str]:
     """The ``version`` of tutelage and, in a git checkout, its ``commit``, with ``+`` appended if there are changes.
@@ -17,10 +25,7 @@ def source_version() -> dict[str, str]:
     >>> sorted(source_version())[-1]
     'version'
     """
-    try:
-        result = {"version": version("tutelage")}
-    except PackageNotFoundError:  # not installed, only on the path
-        result = {"version": "unknown"}
+    result = {"version": installed_version()}
     root = PACKAGE.parents[1]
     if (root / ".git").exists() and (root / "src" / "tutelage") == PACKAGE:
         commit = _git(root, "rev-parse", "HEAD")

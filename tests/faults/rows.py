@@ -1,39 +1,26 @@
-"""Write the evidence page from a run of the tests marked ``fault``; the rows are in rows.toml.
+"""The evidence page: the promises of rows.toml, and what came of the tests marked ``fault``, part by part.
 
-``python -m tests.faults.rows RESULTS.json COMMAND`` prints docs/evidence/faults.md; ``make torture`` calls it.
+``make torture`` writes it to docs/evidence/faults.md (torture.py).
 """
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import re
-import sys
 import tomllib
 from collections import Counter, defaultdict
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 
-from tutelage.version import source_version
-
-
-def page(results: list[dict[str, Any]], command: str) -> str:
-    """The evidence page as Markdown."""
+def page(parts: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
+    """The evidence page as Markdown, from the results of parts; ``names`` are those of all parts."""
+    results = [test for part in parts for test in part["tests"]]
     by_row: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for result in results:
         for row in result["rows"]:
             by_row[row].append(result)
     rows = tomllib.loads(Path(__file__).with_name("rows.toml").read_text())
-    origin = (
-        f"Written by `{command}` on {datetime.now(UTC):%Y-%m-%d}, "
-        f"commit {source_version().get('commit', 'unknown')}, "
-        f"{platform.machine()} with {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, "
-        f"Python {platform.python_version()}, torch {torch.__version__}."
-    )
     limits = (
         "A kill does not affect the page cache, so kills say nothing about power loss; row 3 covers it, on a file "
         "system that loses what was not synced. No failure in N tries bounds the rate of failure by 3/N (95 %)."
@@ -46,17 +33,34 @@ def page(results: list[dict[str, Any]], command: str) -> str:
         f"{len(rows) - len(by_row)} without a test; of the tests, {totals}. The counts below are what was tried in "
         "the tests; a test may belong to several rows."
     )
-    lines = ["# Faults, and what came of them", "", summary, "", origin, "", limits]
+    lines = ["# Faults, and what came of them", "", summary, "", *_origin(parts, names), "", limits]
     for row, entry in rows.items():
         tests = by_row[int(row)]
-        state = "Kept." if tests else "**Without a test.**"
+        if len(parts) < len(names):
+            state = "Kept in the parts that have run." if tests else "**Not run.**"
+        else:
+            state = "Kept." if tests else "**Without a test.**"
         if int(row) in broken:
             state = "**Not kept.**"
-        lines += ["", f"## {row}. {entry['fault']}", "", f"{state} Promise: {entry['promise']}.", ""]
-        lines += _test_lines(tests)
-        if "cannot" in entry:
-            lines.append(f"- Not tested here: {entry['cannot']}")
+        lines += ["", f"## {row}. {entry['fault']}", "", f"{state} Promise: {entry['promise']}."]
+        notes = [f"- Not tested here: {entry['cannot']}"] if "cannot" in entry else []
+        if notes or tests:
+            lines += ["", *_test_lines(tests), *notes]
     return "\n".join(lines) + "\n"
+
+
+def _origin(parts: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
+    """Which commands wrote the page, when, and on what machine."""
+    absent = [name for name in names if name not in {part["part"] for part in parts}]
+    lines = [
+        f"Commit {parts[0]['commit']}." + (f" **Parts that have not run: {', '.join(absent)}.**" if absent else "")
+    ]
+    lines += ["", "| command | date | minutes | tests | on |", "|---|---|---|---|---|"]
+    for part in parts:
+        machine = f"{part['processor']}, {part['versions']}".replace("|", "\\|")
+        minutes, tests = f"{part['seconds'] / 60:.0f}", f"{len(part['tests']):,}"
+        lines.append(f"| `{part['command']}` | {part['date']} | {minutes} | {tests} | {machine} |")
+    return lines
 
 
 def _test_lines(results: list[dict[str, Any]]) -> list[str]:
@@ -76,7 +80,3 @@ def _test_lines(results: list[dict[str, Any]]) -> list[str]:
         reasons = "".join(f" ({reason})" for reason in {case["reason"] for case in cases if case["reason"]})
         lines.append(f"- `{test}`: {counts}{tried}{reasons}")
     return lines
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page(json.loads(Path(sys.argv[1]).read_text()), sys.argv[2]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,11 @@ import torch
 
 from tutelage.engine import Engine
 from tutelage.version import source_version
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 REPRODUCIBILITY_KEYS = ("device", "precision", "threads", "torch", "instructions")
 """What must not change for a resumed training run to end with bitwise the same weights."""
@@ -24,7 +28,7 @@ def environment(engine: Engine) -> dict[str, Any]:
     ``instructions`` is the instruction set that torch uses on this processor (AVX2, AVX512, ...).
     """
     return {
-        "device": torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else platform.machine(),
+        "device": _device_name(engine.device),
         "precision": engine.precision,
         "threads": engine.threads,
         "torch": torch.__version__,
@@ -52,16 +56,25 @@ def build_info() -> dict[str, str]:
 
 def memory(engine: Engine) -> dict[str, int]:
     """Peak memory so far in MiB: of this process, and of the device where it has memory of its own."""
-    peaks = {"peak_memory_mib": peak_memory()}
+    peak = peak_memory()
+    peaks = {} if peak is None else {"peak_memory_mib": peak}
     if engine.device.type == "cuda":
         peaks["peak_device_memory_mib"] = torch.cuda.max_memory_allocated(engine.device) // 1024**2
     return peaks
 
 
-def peak_memory() -> int:
-    """Peak memory of this process in MiB, torch included."""
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.machine() if device.type == "cpu" else f"{platform.machine()} {device.type}"
+
+
+def peak_memory() -> int | None:
+    """Peak memory of this process in MiB, torch included; None on Windows, which keeps no such number for Python."""
     status = Path("/proc/self/status")
     if status.exists():  # on Linux, the peak of getrusage survives exec: it can be that of the parent process
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(peak.split()[1]) // 1024
+    if resource is None:
+        return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024**2 if sys.platform == "darwin" else 1024)

@@ -41,7 +41,7 @@ class TrainingOptions:
 
     Args:
         seeds: Train with each of these seeds; 0 by default. Several run in processes of their own.
-        device: cpu, cuda or auto.
+        device: cpu, cuda, mps or auto; auto is cuda where there is one, else cpu. mps has never been run.
         precision: bf16, fp32 or auto; auto takes bf16 where the processor multiplies it natively.
         threads: Threads per process; by default the processes that run at once share the cores.
         processes: The number of seeds that run at once; by default one per core, or one on a GPU.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tutelage import functional
+from tutelage.engine import widest_float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,7 @@ class RotatedCropFlip(CropFlip):
     def transform(self, pixels: Tensor, views: Tensor) -> Tensor:
         """Rotate uint8 pixels ``[B, H, W, C]``, each image by the angle of its view."""
         steps = torch.div(views, self.crop_flip.count, rounding_mode="floor")
-        angles = (steps.double() * (2 / ANGLES) - 1) * (self.degrees * math.pi / 180)
+        angles = (steps.to(widest_float(steps.device)) * (2 / ANGLES) - 1) * (self.degrees * math.pi / 180)
         cos, sin = angles.cos()[:, None, None], angles.sin()[:, None, None]
         batch, height, width, channels = pixels.shape
         # For each output pixel, the input pixel that the inverse rotation of its centre falls into.

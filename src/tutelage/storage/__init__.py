@@ -18,6 +18,7 @@ from tutelage.storage.files import (
 from tutelage.storage.folders import FORMAT, MANIFEST, commit, is_finished, read_listed, read_manifest, remove, verify
 from tutelage.storage.locks import lock
 from tutelage.storage.outputs import is_regular, write_output
+from tutelage.storage.system import sync
 from tutelage.storage.tensors import read_tensors, tensor_bytes, tensors_in
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "remove_file",
     "remove_temporary_files",
     "save_checkpoint",
+    "sync",
     "tensor_bytes",
     "tensors_in",
     "verify",

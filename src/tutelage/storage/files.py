@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.storage.errors import NoSpace
+from tutelage.storage.system import sync, sync_names
 
 TEMPORARY = ".partial-"
 
@@ -98,11 +99,7 @@ def remove_file(path: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to disk."""
     Operations.step()
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_names(folder)
 
 
 def write_bytes(path: Path, data: bytes | Iterable[bytes]) -> tuple[int, str]:
@@ -131,7 +128,7 @@ def write_bytes(path: Path, data: bytes | Iterable[bytes]) -> tuple[int, str]:
                     size += len(block)
                 file.flush()
                 Operations.step()
-                os.fsync(file.fileno())
+                sync(file.fileno())
             Operations.step()
             temporary.replace(path)
         except BaseException:

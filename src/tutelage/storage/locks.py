@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from tutelage.storage.errors import InUse
 from tutelage.storage.files import TEMPORARY, explain_write_errors, make_folder
+from tutelage.storage.system import try_lock
 
 
 @contextlib.contextmanager
@@ -36,21 +36,19 @@ def lock(folder: Path, wait: float = 1.0) -> Iterator[Callable[[], None]]:
 
     try:
         deadline = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    holder = os.pread(handle, 200, 0).decode(errors="replace") or "another process"
-                    raise InUse(f"{folder} is in use by {holder}") from None
-                time.sleep(0.05)
+        while not try_lock(handle):
+            if time.monotonic() > deadline:
+                os.lseek(handle, 0, os.SEEK_SET)
+                holder = os.read(handle, 200).decode(errors="replace") or "another process"
+                raise InUse(f"{folder} is in use by {holder}")
+            time.sleep(0.05)
         for stale in folder.rglob(f"{TEMPORARY}*"):
             stale.unlink(missing_ok=True)
         holder = f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
         with explain_write_errors(path, len(holder)):
             os.ftruncate(handle, 0)
-            os.pwrite(handle, holder.encode(), 0)
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, holder.encode())
         yield check
     finally:
         os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -24,6 +25,8 @@ RESUMABLE = 75
 """The exit code of a process that stopped where it can be resumed."""
 UNGUARDED = 76
 """The exit code of a process in which importing the main script began to train, see :func:`check_main_guard`."""
+CAN_BLOCK_SIGNALS = hasattr(signal, "pthread_sigmask")
+"""False on Windows, where ``terminate`` ends a process at once: a seed then continues from its last checkpoint."""
 _NAME = "tutelage seed"
 
 
@@ -56,7 +59,8 @@ def run_processes(
     waiting = list(seeds)
     running: dict[Connection, tuple[int, multiprocessing.process.BaseProcess]] = {}
     stopping = stopped = False
-    resource_tracker.ensure_running()  # which unblocks all signals as it starts
+    if CAN_BLOCK_SIGNALS:
+        resource_tracker.ensure_running()  # which unblocks all signals as it starts
     try:
         while waiting or running:
             while waiting and len(running) < execution.processes and not stopping:
@@ -65,11 +69,8 @@ def run_processes(
                 arguments = (study, seed, runs, execution, options, sender, os.getpid())
                 process = spawn(target=_work, args=arguments, name=f"{_NAME} {seed}")
                 # Ctrl-C goes to this process and to all of these: they ignore it, and this one asks them to stop.
-                before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-                try:
+                with _ctrl_c_blocked():
                     process.start()
-                finally:
-                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 sender.close()
                 running[receiver] = (seed, process)
             if should_stop() and not stopping:
@@ -106,6 +107,27 @@ def run_processes(
         raise Stopped("stopped, with every seed saved")
 
 
+@contextlib.contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Block Ctrl-C, also in a process that is started meanwhile; on Windows, which blocks no signals, nothing."""
+    if not CAN_BLOCK_SIGNALS:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _is_orphan(parent: int) -> bool:
+    """Whether the parent process has ended. Its children are then given another parent, except on Windows."""
+    process = multiprocessing.parent_process()
+    if hasattr(os, "fork") or process is None:
+        return os.getppid() != parent
+    return not process.is_alive()
+
+
 def _work(
     study: Study,
     seed: int,
@@ -129,14 +151,14 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: die with the parent
-    if os.getppid() != parent:
+    if _is_orphan(parent):
         return
     keep_freed_memory()
     code = 0
     try:
         engine = execution.engine()
         splits = load_all(study)
-        orphaned_or_stopped = lambda: stop_requested or os.getppid() != parent  # noqa: E731
+        orphaned_or_stopped = lambda: stop_requested or _is_orphan(parent)  # noqa: E731
         for event in run_seed(study, seed, splits, runs, engine, options, orphaned_or_stopped):
             training = True
             pipe.send(event)

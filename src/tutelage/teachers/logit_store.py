@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -187,7 +186,7 @@ class LogitStore:
                     remaining = memoryview(data)
                     while remaining:
                         remaining = remaining[file.write(remaining) :]
-                    os.fsync(file.fileno())
+                    storage.sync(file.fileno())
             except OSError:
                 file.truncate(start * self._row_bytes)  # a checkpoint may need the space
                 raise

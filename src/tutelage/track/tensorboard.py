@@ -27,7 +27,7 @@ def open_run(info: RunInfo, runs: Path) -> _Run | None:
     folder = runs / "tensorboard" / info.study / path_component(info.arm) / f"seed-{info.seed}"
     folder /= f"{info.place}-{path_component(info.generation)}"
     mark = folder / _COMPLETE_MARK
-    if mark.is_file() and mark.read_text() == info.address:
+    if mark.is_file() and mark.read_text(encoding="utf-8") == info.address:
         return None
     return _Run(folder, info.address)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.data.batches import Batch, BatchLoader, Plan
 from tutelage.data.normalization import Normalization
-from tutelage.engine import Engine
+from tutelage.engine import Engine, widest_float
 from tutelage.functional import hash_ints
 from tutelage.models.feature_hooks import FeatureHooks
 from tutelage.objective import BoundObjective, LogitTerm, Loss, Objective, Prediction, Signals, TrainingSet
@@ -89,7 +89,7 @@ class DistillationForward:
 
 
 def gradient_shares(loss: Loss, parameters: Sequence[Tensor]) -> Tensor:
-    """Each term's share of the norm of the gradient: float64 ``[terms]``, summing to 1.
+    """Each term's share of the norm of the gradient: float64 (float32 on ``mps``) ``[terms]``, summing to 1.
 
     Formula: ``||g_t|| / sum_u ||g_u||``, ``g_t`` the gradient of term t in all parameters. Gradients may point
     against each other, so a large share is influence, not progress.
@@ -98,14 +98,15 @@ def gradient_shares(loss: Loss, parameters: Sequence[Tensor]) -> Tensor:
     >>> gradient_shares(Loss(4 * x.sum(), {"a": 3 * x.sum(), "b": x.sum()}), [x]).tolist()
     [0.75, 0.25]
     """
-    zero = torch.zeros((), dtype=torch.float64, device=loss.total.device)
+    dtype = widest_float(loss.total.device)
+    zero = torch.zeros((), dtype=dtype, device=loss.total.device)
     norms = []
     for part in loss.parts.values():
         if not part.requires_grad:  # of a term that is off
             norms.append(zero)
             continue
         gradients = torch.autograd.grad(part, parameters, retain_graph=True, allow_unused=True)
-        squares = [gradient.double().square().sum() for gradient in gradients if gradient is not None]
+        squares = [gradient.to(dtype).square().sum() for gradient in gradients if gradient is not None]
         norms.append(torch.stack(squares).sum().sqrt() if squares else zero)
     stacked = torch.stack(norms)
-    return stacked / stacked.sum().clamp_min(torch.finfo(torch.float64).tiny)
+    return stacked / stacked.sum().clamp_min(torch.finfo(dtype).tiny)

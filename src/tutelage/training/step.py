@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.batches import Batch, BatchLoader, Plan
+from tutelage.engine import widest_float
 from tutelage.objective import BoundObjective, Loss, Signals
 from tutelage.training.forward import DistillationForward, PreparingTeacher, gradient_shares
 from tutelage.training.sgd import Sgd
@@ -19,9 +20,10 @@ from tutelage.training.state import NotFinite
 class Step:
     """The computation of one step: teacher and student, loss, gradient, weights, and the sums of the epoch.
 
-    ``sums``, float64 ``[2 + 2 terms]``, holds the number of right answers, the loss and each term, summed over the
-    epoch's images, then the terms' shares of the gradient. ``finite`` turns False at the first loss or gradient that
-    is not finite; no weight changes by such a gradient, nor after it. ``position`` says in messages which step it is.
+    ``sums``, float64 ``[2 + 2 terms]`` (float32 on ``mps``), holds the number of right answers, the loss and each
+    term, summed over the epoch's images, then the terms' shares of the gradient. ``finite`` turns False at the first
+    loss or gradient that is not finite; no weight changes by such a gradient, nor after it. ``position`` says in
+    messages which step it is.
 
     Errors: on a CPU :class:`NotFinite` at once. On a GPU the caller reads ``finite`` now and then: reading it here
     would make the host wait for the device at every step.
@@ -31,7 +33,7 @@ class Step:
         self.forward, self.bound, self.optimizer = forward, bound, optimizer
         self.position = "the first step"
         device, self.num_terms = forward.engine.device, len(forward.objective.terms)
-        self.sums = torch.zeros(2 * self.num_terms + 2, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(2 * self.num_terms + 2, dtype=widest_float(device), device=device)
         self.finite = torch.ones((), dtype=torch.bool, device=device)
 
     def __call__(self, batch: Batch, rate: float | Tensor, progress: float | None, meter: bool = False) -> None:
