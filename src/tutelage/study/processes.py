@@ -94,8 +94,7 @@ def run_processes(
                     unborn = should_stop() and code == -signal.SIGTERM
                     stopped |= code == RESUMABLE  # whoever asked it to
                     if code not in (0, RESUMABLE) and not unborn:
-                        how = f"signal {-code}" if code and code < 0 else f"code {code}"
-                        yield Failed(seed=seed, message=f"its process ended with {how}")
+                        yield Failed(seed=seed, message=f"its process ended with {_how(code)}")
                 else:
                     yield event
     finally:
@@ -104,6 +103,12 @@ def run_processes(
             process.join(10)
     if stopping or stopped:
         raise Stopped("stopped, with every seed saved")
+
+
+def _how(code: int | None) -> str:
+    if code == -signal.SIGKILL:
+        return "signal 9 (the system sends it where memory runs out)"
+    return f"signal {-code}" if code and code < 0 else f"code {code}"
 
 
 def _work(
