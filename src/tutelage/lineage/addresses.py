@@ -5,20 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from tutelage.artifacts.model import Model
-from tutelage.artifacts.pretrained import read_metadata, weights_digest
 from tutelage.functional import hash_ints
+from tutelage.lineage.origins import Origins
 from tutelage.lineage.spec import Lineage
-from tutelage.models.build import source
 from tutelage.serialization import digest
 
 NUMERICS = 2
 """Part of every address; raised whenever the same values would train to other weights than before."""
 
 
-def addresses(lineage: Lineage, seed: int, data_fingerprint: str, precision: str) -> tuple[str, ...]:
+def addresses(
+    lineage: Lineage, seed: int, data_fingerprint: str, precision: str, origins: Origins = Origins()
+) -> tuple[str, ...]:
     """The address of each generation's model: the hash of everything that makes it.
 
-    Names are not part of it, so equal generations of different lineages are the same model.
+    Names are not part of it, so equal generations of different lineages are the same model. Files that the lineage
+    names are read, as far as ``origins`` do not say what they contained.
 
     Errors: ``OSError`` for pretrained weights that cannot be read; ``ValueError`` for metadata that cannot be right.
     """
@@ -26,7 +28,7 @@ def addresses(lineage: Lineage, seed: int, data_fingerprint: str, precision: str
     for place, generation in enumerate(lineage.generations):
         content: dict[str, object] = {
             "model": generation.model,
-            "source": source(generation.model),
+            "source": origins.source(generation.model),
             "data": data_fingerprint,
             "precision": precision,
         }
@@ -42,20 +44,21 @@ def addresses(lineage: Lineage, seed: int, data_fingerprint: str, precision: str
             if generation.teacher_shares:
                 content["teacher_shares"] = generation.teacher_shares
         else:
-            content["weights"] = weights_digest(Path(generation.weights))
-            metadata = read_metadata(generation.weights)
-            if metadata is not None:  # it decides how the same images are prepared
-                shape = (metadata.channels, metadata.height, metadata.width)
-                content["input"] = {"normalization": metadata.normalization, "shape": shape}
+            weights = origins.pretrained(generation.weights)
+            content["weights"] = weights.sha256
+            if weights.normalization is not None:  # it decides how the same images are prepared
+                content["input"] = {"normalization": weights.normalization, "shape": weights.shape}
         result.append(digest(content)[:24])
     return tuple(result)
 
 
-def models_of(lineage: Lineage, seed: int, data_fingerprint: str, precision: str, runs: Path) -> tuple[Model, ...]:
+def models_of(
+    lineage: Lineage, seed: int, data_fingerprint: str, precision: str, runs: Path, origins: Origins = Origins()
+) -> tuple[Model, ...]:
     """The models of a lineage at one seed, trained or not."""
     return tuple(
         Model(address=address, folder=runs / "models" / address)
-        for address in addresses(lineage, seed, data_fingerprint, precision)
+        for address in addresses(lineage, seed, data_fingerprint, precision, origins)
     )
 
 
