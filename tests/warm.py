@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -49,10 +50,20 @@ class Warm:
         return self._ask(words=words, environment={"TUTELAGE_RUNS": str(runs), **environment})
 
     def complete(
-        self, words: Sequence[str], environment: Mapping[str, str], folder: Path
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        closed: Sequence[int] = (),
+        memory: int | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in ``folder`` with this environment and no other; what it prints is apart, by stream."""
-        pid = self._ask(words=words, environment=dict(environment), folder=str(folder))
+        """Run a command in ``folder`` with this environment and no other; what it prints is apart, by stream.
+
+        The standard streams that are ``closed`` are so from the start. ``memory`` limits the address space, in MiB
+        beside what the fork has.
+        """
+        surroundings = {"folder": str(folder), "closed": list(closed), "memory": memory}
+        pid = self._ask(words=words, environment=dict(environment), **surroundings)
         code = self.wait(pid)
         errors = (self.folder / f"{pid}.errors.txt").read_text()
         return subprocess.CompletedProcess(list(words), code, self.output(pid), errors)
@@ -94,7 +105,8 @@ def serve(folder: Path) -> None:
         if "words" in message:
             answer = os.fork()
             if answer == 0:
-                run(message["words"], message["environment"], folder, message.get("folder"))
+                closed, memory = message.get("closed", []), message.get("memory")
+                run(message["words"], message["environment"], folder, message.get("folder"), closed, memory)
             codes.pop(answer, None)  # of an earlier process with this id
         elif "spent" in message:
             answer = spent[message["spent"]]
@@ -109,7 +121,14 @@ def serve(folder: Path) -> None:
         print(answer, flush=True)
 
 
-def run(words: list[str], environment: Mapping[str, str], outputs: Path, folder: str | None) -> None:
+def run(
+    words: list[str],
+    environment: Mapping[str, str],
+    outputs: Path,
+    folder: str | None,
+    closed: Sequence[int],
+    memory: int | None,
+) -> None:
     """The body of a fork: the command, with its output in a file, or in two where it has a folder; never returns."""
     code = 1
     try:
@@ -127,6 +146,13 @@ def run(words: list[str], environment: Mapping[str, str], outputs: Path, folder:
         os.dup2(out if folder is None else errors, 2)
         if PREPARE in os.environ:
             importlib.import_module(os.environ[PREPARE])
+        for number in closed:  # Python starts with None for what is closed
+            os.close(number)
+            setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+        if memory is not None:
+            (pages, *_) = Path("/proc/self/statm").read_text().split()
+            limit = int(pages) * resource.getpagesize() + memory * 2**20
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         from tutelage.cli import main
 
         main(words)
@@ -135,8 +161,9 @@ def run(words: list[str], environment: Mapping[str, str], outputs: Path, folder:
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
         os._exit(code)
 
 

@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from tutelage.errors import memory_fault
+
 Precision = Literal["bf16", "fp32"]
 
 
@@ -42,6 +44,8 @@ class Engine:
             torch_device = torch.device(device)
             torch.empty(0, device=torch_device)
         except (RuntimeError, AssertionError) as error:
+            if memory_fault(error) is not None:  # of a device that others use
+                raise
             raise ValueError(f"device {device!r} is not available: {str(error).splitlines()[0]}") from None
         if precision == "auto":
             precision = "bf16" if _has_fast_bf16(torch_device) else "fp32"

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,8 +32,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def tutelage(environment: dict[str, str], tmp_path: Path, warm: Warm) -> Command:
-    def run(*words: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        return warm.complete(words, environment | extra, tmp_path)
+    def run(
+        *words: str, folder: Path = tmp_path, closed: Sequence[int] = (), memory: int | None = None, **extra: str
+    ) -> subprocess.CompletedProcess[str]:
+        return warm.complete(words, environment | extra, folder, closed, memory)
 
     return run
 

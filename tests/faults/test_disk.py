@@ -208,7 +208,7 @@ def test_a_read_only_disk(warm: Warm, undisturbed: Hashes, tmp_path: Path) -> No
         assert checkpoints
         remount(runs, "ro")
         output = run_failing(warm, LINE, runs)
-        assert re.search(r"seed 0 failed: \[Errno 30\] Read-only file system: '\S+/.lock'\n", output)
+        assert re.fullmatch(r"tutelage: \[Errno 30\] Read-only file system: '\S+/.lock'\n", output)
         assert "trained in" not in output
         assert whole_checkpoints(runs) == checkpoints
 

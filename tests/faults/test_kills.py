@@ -79,9 +79,8 @@ def undisturbed_run(warm: Warm, finished: Path) -> UndisturbedRun:
 
 
 def names(runs: Path) -> set[str]:
-    """The names of all files of models and studies, except temporary files of studies, which are never locked."""
-    paths = {str(path.relative_to(runs)) for part in ("models", "studies") for path in (runs / part).rglob("*")}
-    return {name for name in paths if not (name.startswith("studies/") and ".partial-" in name)}
+    """The names of all files of models and studies."""
+    return {str(path.relative_to(runs)) for part in ("models", "studies") for path in (runs / part).rglob("*")}
 
 
 def is_training(runs: Path, pid: int) -> bool:

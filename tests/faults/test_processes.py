@@ -112,7 +112,7 @@ def holds_a_lock(pid: int, runs: Path) -> bool:
         links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
     except FileNotFoundError:
         return False
-    return any(link.startswith(f"{runs}/models/") and link.endswith(".lock") for link in links)
+    return any(link.startswith(f"{runs}/") and link.endswith(".lock") for link in links)
 
 
 @pytest.mark.fault(16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
 from tutelage import models
+from tutelage.evaluation.features import last_linear
 from tutelage.models.feature_hooks import FeatureHooks, candidates, resolve, unwrap
 
 NAMES = ["stage1", "stage2.0.sum", "flatten", "classifier:input"]
@@ -363,3 +365,15 @@ def test_gradient_flows_through_compiled_features() -> None:
             loss.backward()
     for (name, parameter), other in zip(net.named_parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, other.grad, msg=name)
+
+
+def test_the_names_of_a_large_network_are_one_readable_line() -> None:
+    """The outermost modules, and how many more there are; also where the last linear layer is not clear."""
+    blocks = [nn.Sequential(*(nn.Linear(4, 4) for _ in range(3))) for _ in range(40)]
+    net = nn.Sequential(OrderedDict((f"a_block_with_a_long_name_{k}", block) for k, block in enumerate(blocks)))
+    with pytest.raises(ValueError, match=r"unknown module 'x': choose from a_block.* and \d+ more$") as unknown:
+        resolve(net, "x")
+    assert ".0" not in str(unknown.value)
+    with pytest.raises(ValueError, match=r"last linear layer is not clear: .* and \d+ more$") as unclear:
+        last_linear(nn.Sequential(net, nn.ReLU(), nn.Flatten(), nn.Dropout(0.0)), (1, 1, 4))
+    assert max(len(str(each.value)) for each in (unknown, unclear)) < 700

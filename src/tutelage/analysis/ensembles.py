@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tutelage.analysis.results import GenerationResult, SeedResult
-from tutelage.errors import unknown
+from tutelage.errors import listing, unknown
 from tutelage.evaluation import Measures, ensemble, measure
 
 EnsembleKind = Literal["generations", "seeds", "requested"]
@@ -206,7 +206,7 @@ def _at_seed(generation: GenerationResult, seed: str) -> tuple[SeedResult, ...]:
     if seed == "*":
         return tuple(generation.seeds.values())
     if int(seed) not in generation.seeds:
-        choices = ", ".join(map(str, generation.seeds))
+        choices = listing(map(str, generation.seeds))
         name = f"{generation.arm}/{generation.name}"
         raise ValueError(f"{name} is not finished with seed {seed}: choose from {choices}")
     return (generation.seeds[int(seed)],)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,7 +119,7 @@ def load_results(name: str, runs: Path, *, trust: bool = True) -> Results:
     for number, lineage in enumerate(record.study.lineages):
         with contextlib.nullcontext() if trust else data_only():
             models = {
-                seed: models_of(lineage, seed, record.fingerprints[number], record.precision, runs)
+                seed: models_of(lineage, seed, record.fingerprints[number], record.precision, runs, record.origins)
                 for seed in record.study.seeds
             }
         generations += _generations(lineage, models, record.num_classes[number])
@@ -127,12 +127,18 @@ def load_results(name: str, runs: Path, *, trust: bool = True) -> Results:
         study=record.study,
         generations=tuple(generations),
         command=record.command,
-        failures=load_failures(name, runs),
+        failures=tuple(failure for failure in load_failures(name, runs) if _is_missing(failure, generations)),
         experiment=record.experiment,
         precision=record.precision,
         name=name,
         watch_test=record.watch_test,
     )
+
+
+def _is_missing(failure: Failure, generations: Sequence[GenerationResult]) -> bool:
+    """Whether what failed is still missing: another study may have trained it since."""
+    failed = [generation for generation in generations if failure.arm in ("", generation.arm)]
+    return not failed or any(failure.seed not in generation.seeds for generation in failed)
 
 
 def _generations(

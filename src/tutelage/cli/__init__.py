@@ -10,15 +10,19 @@ from collections.abc import Sequence
 
 from tutelage.cli.exit_codes import DONE, FAILED, MISTAKE, STOPPED
 from tutelage.cli.signals import exit_on_signal
+from tutelage.cli.streams import discard_output, open_missing_streams, print_what_encodings_lack, reader_has_left
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code.
 
-    0 on success, 2 for a mistake in the request, 75 when stopped and resumable, 1 for anything else. SIGTERM and
-    Ctrl-C end any command with 75: training saves itself first, which a second signal does not wait for (143, 130). A
-    signal in the first moments, before Python reaches this line, ends it with these two as well.
+    0 on success, 2 for a mistake in the request, 75 when stopped and resumable, 1 for anything else, such as memory
+    that ran out. SIGTERM and Ctrl-C end any command with 75: training saves itself first, which a second signal does
+    not wait for (143, 130). A signal in the first moments, before Python reaches this line, ends it with these two as
+    well. Output that nobody reads (``>&-``, ``| head``) changes no code; output that cannot be written (a full disk)
+    is 1.
     """
+    open_missing_streams()
     exit_on_signal(STOPPED, "tutelage: stopped; the same command continues from there\n")
     code = command(list(sys.argv[1:] if argv is None else argv))
     exit_on_signal(code)
@@ -27,6 +31,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def command(argv: list[str]) -> int:
     """Run the command; returns its exit code."""
+    print_what_encodings_lack()
+    code = DONE
+    try:
+        code = _dispatch(argv)
+        sys.stdout.flush()
+        return code
+    except (Exception, SystemExit) as error:
+        if reader_has_left(error):
+            discard_output()
+            return code
+        if isinstance(error, SystemExit):
+            raise
+        return _report(error)
+
+
+def _dispatch(argv: list[str]) -> int:
     from tutelage.cli.gc_pause import gc_paused
 
     with gc_paused():
@@ -35,27 +55,34 @@ def command(argv: list[str]) -> int:
         from tutelage.cli.app import dispatch
 
     try:
-        code = dispatch(argv)
-        sys.stdout.flush()
-        return code
+        return dispatch(argv)
     except CycloptsError as error:
         return _print_error(str(error), MISTAKE)
-    except (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        if os.environ.get("TUTELAGE_TRACEBACK"):
-            raise
+
+
+def _report(error: Exception) -> int:
+    """Print an error of the request or of its surroundings as one line; returns the exit code.
+
+    Errors: the error itself where nobody foresaw it.
+    """
+    from tutelage.errors import memory_advice, memory_fault
+
+    if os.environ.get("TUTELAGE_TRACEBACK"):
+        raise error
+    if (fault := memory_fault(error)) is not None:
+        return _print_error(memory_advice(fault), FAILED)
+    if isinstance(error, ValueError | FileNotFoundError | NotADirectoryError | IsADirectoryError):
         return _print_error(str(error), MISTAKE)
-    except BrokenPipeError:
-        _discard_output()
-        return DONE
-    except MemoryError as error:
-        return _print_error(f"out of memory: {error}" if str(error) else "out of memory", FAILED)
-    except (OSError, RuntimeError, ArithmeticError) as error:
-        if os.environ.get("TUTELAGE_TRACEBACK"):
-            raise
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            return _print_error(f"{str(error.filename)[:80]}... is too long for a path", MISTAKE)
-        of_output = isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None
-        return _print_error("no space left where the output goes" if of_output else str(error), FAILED)
+    if not isinstance(error, OSError | RuntimeError | ArithmeticError):
+        raise error
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return _print_error(f"{str(error.filename)[:80]}... is too long for a path", MISTAKE)
+    if isinstance(error, OSError) and error.filename is None:
+        if error.errno == errno.ENOSPC:
+            return _print_error("no space left where the output goes", FAILED)
+        if error.errno in (errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT):
+            return _print_error(f"the output cannot be written: {os.strerror(error.errno).lower()}", FAILED)
+    return _print_error(str(error), FAILED)
 
 
 def _print_error(text: str, code: int) -> int:
@@ -68,10 +95,5 @@ def _print_error(text: str, code: int) -> int:
     try:
         sys.stdout.flush()
     except OSError:
-        _discard_output()
+        discard_output()
     return code
-
-
-def _discard_output() -> None:
-    """Drop output that cannot be printed: Python would try again as it exits, and report that."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

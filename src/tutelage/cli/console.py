@@ -47,12 +47,17 @@ def print_tables(*tables: Table, wrap: bool = False) -> None:
     """Print tables; the text in them is not markup. With ``wrap`` every column may break its lines."""
     from rich.console import Console
 
+    from tutelage.cli.streams import for_stream
     from tutelage.report.terminal import render
+
+    def spell(text: str) -> str:
+        return for_stream(text, sys.stdout)
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False)
     for table in tables:
         names = [column.name for column in table.columns]
-        console.print(_Printable(render(table, wrapped=names) if wrap else render(table)))
+        rendered = render(table, wrapped=names, spell=spell) if wrap else render(table, spell=spell)
+        console.print(_Printable(rendered))
 
 
 class _Printable:

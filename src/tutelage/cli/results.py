@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tutelage.cli.console import print_lines, print_tables, write_file
+from tutelage.cli.streams import discard_output, reader_has_left
 
 if TYPE_CHECKING:
     from tutelage.analysis import Results
@@ -14,6 +16,17 @@ if TYPE_CHECKING:
 
 def print_results(results: Results, comparison: ComparisonOptions, runs: Path) -> None:
     """Print the tables of a study and where its files are; write the files that were asked for."""
+    try:
+        _print_results(results, comparison, runs)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit) as error:
+        if not reader_has_left(error):
+            raise
+        discard_output()  # the files that were asked for are written although nobody reads what is printed
+        _print_results(results, comparison, runs)
+
+
+def _print_results(results: Results, comparison: ComparisonOptions, runs: Path) -> None:
     from tutelage.report.generations import generations_table
     from tutelage.report.remarks import continued
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tutelage.data.normalization import Normalization
 from tutelage.engine import Engine
+from tutelage.errors import listing
 from tutelage.models.feature_hooks import FeatureHooks, candidates, unwrap
 
 LUMA = (0.299, 0.587, 0.114)
@@ -91,7 +92,7 @@ def last_linear(network: nn.Module, shape: tuple[int, int, int]) -> str:
         reason, choices = f"{' and '.join(matches)} compute the same scores", [f"{name}:input" for name in matches]
     raise ValueError(
         f"the network's last linear layer is not clear: {reason}. Name a module with --layer, NAME for its output or "
-        f"NAME:input for its input: {', '.join(choices or candidates(network))}"
+        f"NAME:input for its input: {listing(choices or candidates(network))}"
     )
 
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING
 
-from tutelage.errors import unknown
+from tutelage.errors import listing, unknown
 
 if TYPE_CHECKING:
     from tutelage.experiments.spec import Experiment, Unavailable
@@ -53,7 +53,7 @@ def find_experiment(name: str) -> Experiment:
     if name not in entries:
         prefix = name.rstrip("/") + "/"
         if completions := _next_parts(prefix, entries):
-            raise ValueError(f"experiment {prefix[:-1]!r} is incomplete: choose from {', '.join(completions)}")
+            raise ValueError(f"experiment {prefix[:-1]!r} is incomplete: choose from {listing(completions)}")
         nearest = get_close_matches(name, entries, cutoff=0.5) or _next_parts("", entries)
         raise unknown("experiment", name, nearest, hint="a study's file ends in .toml")
     if name in unavailable_experiments():

@@ -9,7 +9,7 @@ from pathlib import Path
 from tutelage import storage
 from tutelage.artifacts.config import address_of
 from tutelage.artifacts.model import Model
-from tutelage.errors import unknown
+from tutelage.errors import listing, unknown
 from tutelage.lineage import models_of
 from tutelage.study import StudyRecord, load_study, studies
 
@@ -87,15 +87,18 @@ def _find_in_run(record: StudyRecord, run: str, selectors: list[str], runs: Path
     seeds = {str(seed): seed for seed in study.seeds}
     requested = selectors[1] if len(selectors) == 2 else str(study.seeds[0])
     if requested not in seeds:
-        raise ValueError(f"{run} has no seed {requested!r}: choose from {', '.join(seeds)}")
+        raise ValueError(f"{run} has no seed {requested!r}: choose from {listing(seeds)}")
     fingerprint = record.fingerprints[number]
-    by_seed = {seed: models_of(lineage, seed, fingerprint, record.precision, runs)[place] for seed in study.seeds}
+    by_seed = {
+        seed: models_of(lineage, seed, fingerprint, record.precision, runs, record.origins)[place]
+        for seed in study.seeds
+    }
     finished = {seed: model for seed, model in by_seed.items() if model.finished}
     model = by_seed[seeds[requested]]
     if not model.finished:
         raise ValueError(
             f"{lineage.generations[place].name} of {run} has not finished training with seed {requested}; "
-            f"finished seeds: {', '.join(map(str, finished)) or 'none'}"
+            f"finished seeds: {listing(map(str, finished)) or 'none'}"
         )
     _check_complete(model.folder, name)
     return FinishedModel(model=model, trusted=True, siblings=tuple(finished.values()))
@@ -124,6 +127,6 @@ def _find_generation(record: StudyRecord, run: str, requested: str | None) -> tu
     if len(matches) == 1:
         return places[matches[0]]
     if matches:
-        raise ValueError(f"{run} has several lineages, choose from {', '.join(f'{run}:{name}' for name in matches)}")
+        raise ValueError(f"{run} has several lineages, choose from {listing(f'{run}:{name}' for name in matches)}")
     assert requested is not None
     raise unknown(f"generation of {run}", requested, places)

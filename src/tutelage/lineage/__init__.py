@@ -6,6 +6,7 @@ from tutelage.lineage.dry_run import dry_run, first_gradient_shares
 from tutelage.lineage.events import Finished, Measuring, ModelEvent, ModelRef, TrainingProgress
 from tutelage.lineage.networks import LineageNetworks
 from tutelage.lineage.options import TeacherStore, TrainOptions
+from tutelage.lineage.origins import Origins, read_origins
 from tutelage.lineage.spec import Generation, Lineage, expected_scores
 from tutelage.lineage.train import networks_of, train
 
@@ -17,6 +18,7 @@ __all__ = [
     "Measuring",
     "ModelEvent",
     "ModelRef",
+    "Origins",
     "Stopped",
     "TeacherStore",
     "TrainOptions",
@@ -27,5 +29,6 @@ __all__ = [
     "first_gradient_shares",
     "models_of",
     "networks_of",
+    "read_origins",
     "train",
 ]

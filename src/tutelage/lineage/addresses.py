@@ -7,18 +7,21 @@ from typing import Any
 
 from tutelage.artifacts.config import model_address
 from tutelage.artifacts.model import Model
-from tutelage.artifacts.pretrained import read_metadata, weights_digest
 from tutelage.functional import hash_ints
+from tutelage.lineage.origins import Origins
 from tutelage.lineage.spec import Generation, Lineage
-from tutelage.models.build import source
 from tutelage.serialization import to_json
 
 NUMERICS = 2
 """Part of every address; raised whenever the same values would train to other weights than before."""
 
 
-def addresses(lineage: Lineage, seed: int, data_fingerprint: str, precision: str) -> tuple[str, ...]:
+def addresses(
+    lineage: Lineage, seed: int, data_fingerprint: str, precision: str, origins: Origins = Origins()
+) -> tuple[str, ...]:
     """The address of each generation's model, see :func:`tutelage.artifacts.config.model_address`.
+
+    Files that the lineage names are read, as far as ``origins`` do not say what they contained.
 
     Errors: ``OSError`` for pretrained weights that cannot be read; ``ValueError`` for metadata that cannot be right.
     """
@@ -32,35 +35,34 @@ def addresses(lineage: Lineage, seed: int, data_fingerprint: str, precision: str
             "data_fingerprint": data_fingerprint,
             "precision": precision,
             "teachers": [result[teacher] for teacher in generation.teachers],
-            "dependencies": dependencies(generation),
+            "dependencies": dependencies(generation, origins),
         }
         result.append(model_address(config))
     return tuple(result)
 
 
-def dependencies(generation: Generation) -> dict[str, Any]:
+def dependencies(generation: Generation, origins: Origins = Origins()) -> dict[str, Any]:
     """What a model depends on outside of its lineage: the code of its network, how tutelage computes, or its weights.
 
     Errors: ``OSError`` for pretrained weights that cannot be read; ``ValueError`` for metadata that cannot be right.
     """
+    source = origins.source(generation.model)
     if generation.weights is None:
-        return {"source": source(generation.model), "numerics": NUMERICS}
-    content: dict[str, Any] = {
-        "source": source(generation.model),
-        "weights": weights_digest(Path(generation.weights)),
-    }
-    metadata = read_metadata(generation.weights)
-    if metadata is not None:  # it decides how the same images are prepared
-        shape = (metadata.channels, metadata.height, metadata.width)
-        content["input"] = {"normalization": to_json(metadata.normalization), "shape": list(shape)}
+        return {"source": source, "numerics": NUMERICS}
+    weights = origins.pretrained(generation.weights)
+    content: dict[str, Any] = {"source": source, "weights": weights.sha256}
+    if weights.normalization is not None and weights.shape is not None:  # it decides how the images are prepared
+        content["input"] = {"normalization": to_json(weights.normalization), "shape": list(weights.shape)}
     return content
 
 
-def models_of(lineage: Lineage, seed: int, data_fingerprint: str, precision: str, runs: Path) -> tuple[Model, ...]:
+def models_of(
+    lineage: Lineage, seed: int, data_fingerprint: str, precision: str, runs: Path, origins: Origins = Origins()
+) -> tuple[Model, ...]:
     """The models of a lineage at one seed, trained or not."""
     return tuple(
         Model(address=address, folder=runs / "models" / address)
-        for address in addresses(lineage, seed, data_fingerprint, precision)
+        for address in addresses(lineage, seed, data_fingerprint, precision, origins)
     )
 
 

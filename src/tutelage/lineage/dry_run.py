@@ -8,6 +8,7 @@ import torch
 
 from tutelage import storage
 from tutelage.data import BatchLoader
+from tutelage.errors import memory_advice, memory_fault
 from tutelage.lineage.addresses import generation_seed
 from tutelage.lineage.networks import LineageNetworks
 from tutelage.training import DistillationForward, gradient_shares
@@ -19,7 +20,7 @@ def dry_run(networks: LineageNetworks, pulse: Callable[[], None] = lambda: None)
     ``pulse`` is called before each generation and may raise to stop.
 
     Errors: ``ValueError`` for a network that does not accept the images or does not predict the classes, a layer that
-    does not exist, features or classes that do not fit the objective.
+    does not exist, features or classes that do not fit the objective; ``MemoryError`` where memory runs out.
     """
     if all(model.finished for model in networks.models):
         return
@@ -42,6 +43,8 @@ def dry_run(networks: LineageNetworks, pulse: Callable[[], None] = lambda: None)
         except storage.Damaged:
             continue  # a stored teacher: the training that needs it reports it, and other arms of a study go on
         except (ValueError, RuntimeError) as error:
+            if (fault := memory_fault(error)) is not None:
+                raise MemoryError(memory_advice(fault)) from error
             raise ValueError(f"generation {generation.name!r} ({generation.model}): {error}") from error
         if not networks.models[place].finished:
             networks.keep(place, network)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from tutelage import models
-from tutelage.errors import unknown
+from tutelage.errors import memory_fault, unknown
 from tutelage.models import external
 from tutelage.models.weights import WrongClasses
 from tutelage.user_code import load_function
@@ -96,6 +96,8 @@ def check(network: nn.Module, name: str, num_classes: int, shape: tuple[int, int
     try:
         scores = network.eval()(torch.zeros(2, *shape, device=device))
     except (RuntimeError, ValueError, TypeError) as error:
+        if memory_fault(error) is not None:  # which says nothing about the network
+            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"model {name!r} does not take images of shape {list(shape)}: {reason}") from error
     finally:

@@ -12,12 +12,11 @@ import signal
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tutelage.storage.errors import NoSpace
+from tutelage.storage.holds import TEMPORARY, held, remove_abandoned
 from tutelage.storage.system import sync, sync_names
-
-TEMPORARY = ".partial-"
 
 
 class Operations:
@@ -48,7 +47,7 @@ def explain_write_errors(path: Path, needed: int) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             if TEMPORARY in str(error.filename):
-                error.filename, error.filename2 = str(path), None
+                raise OSError(error.errno, error.strerror, str(path)) from None
             raise
         free = shutil.disk_usage(next(folder for folder in path.parents if folder.exists())).free
         reason = "" if error.errno == errno.ENOSPC else f" ({os.strerror(error.errno).lower()})"
@@ -105,6 +104,8 @@ def sync_folder(folder: Path) -> None:
 def write_bytes(path: Path, data: bytes | Iterable[bytes]) -> tuple[int, str]:
     """Write a file atomically, creating its parent folders; returns its size and SHA-256.
 
+    What killed processes left half-written in its folder is removed.
+
     Errors: :class:`NoSpace`; ``OSError`` from the disk. An earlier file of that name is then unchanged, and the
     temporary file removed.
 
@@ -113,31 +114,44 @@ def write_bytes(path: Path, data: bytes | Iterable[bytes]) -> tuple[int, str]:
     >>> write_bytes(path, b"text")[0], path.read_bytes()
     (4, b'text')
     """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{time.monotonic_ns()}-{path.name}"[:200])
     digest, size = hashlib.sha256(), 0
     if not path.parent.is_dir():
         make_folder(path.parent)
+    remove_abandoned(path.parent)
     with explain_write_errors(path, len(data) if isinstance(data, bytes) else 0):
-        _temporary_files.add(temporary)
-        try:
-            with temporary.open("xb") as file:
-                Operations.step()
-                for block in (data,) if isinstance(data, bytes) else data:
-                    file.write(block)
-                    digest.update(block)
-                    size += len(block)
-                file.flush()
-                Operations.step()
-                sync(file.fileno())
+        with _temporary_file(path) as (file, temporary):
+            Operations.step()
+            for block in (data,) if isinstance(data, bytes) else data:
+                file.write(block)
+                digest.update(block)
+                size += len(block)
+            file.flush()
+            Operations.step()
+            sync(file.fileno())
+            file.close()
             Operations.step()
             temporary.replace(path)
+        sync_folder(path.parent)
+    return size, digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _temporary_file(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new file beside ``path`` that is held until the block ends, and removed if that fails."""
+    with contextlib.ExitStack() as on_exit:
+        while True:
+            temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{time.monotonic_ns()}-{path.name}"[:200])
+            _temporary_files.add(temporary)
+            on_exit.callback(_temporary_files.discard, temporary)
+            file = on_exit.enter_context(temporary.open("xb"))
+            if on_exit.enter_context(held(file.fileno())):
+                break
+            temporary.unlink(missing_ok=True)
+        try:
+            yield file, temporary
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        finally:
-            _temporary_files.discard(temporary)
-        sync_folder(path.parent)
-    return size, digest.hexdigest()
 
 
 def json_bytes(value: Any) -> bytes:

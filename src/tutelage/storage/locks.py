@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tutelage.errors import printable
 from tutelage.storage.errors import InUse
-from tutelage.storage.files import TEMPORARY, explain_write_errors, make_folder
-from tutelage.storage.system import try_lock
+from tutelage.storage.files import explain_write_errors, make_folder
+from tutelage.storage.holds import TEMPORARY, hold
+
+ANNOUNCE_SECONDS = 1.0
+"""The time after which a process that waits for a lock says so."""
+
+_logger = logging.getLogger("tutelage")  # without a handler of the user's, its warnings go to standard error
 
 
 @contextlib.contextmanager
@@ -20,7 +27,7 @@ def lock(folder: Path, wait: float = 1.0) -> Iterator[Callable[[], None]]:
 
     Yields a function that checks that the locked folder is still in place, and raises ``FileNotFoundError`` if not.
     A folder that was deleted, or whose disk was unmounted, would otherwise be silently created again by the next
-    write, without a lock.
+    write, without a lock. Whoever waits for more than a second says for whom.
 
     Errors: :class:`InUse` after ``wait`` seconds, naming the holder; ``OSError`` for a folder that cannot be
     written.
@@ -35,13 +42,7 @@ def lock(folder: Path, wait: float = 1.0) -> Iterator[Callable[[], None]]:
             raise FileNotFoundError(f"{folder} was deleted or replaced: nothing more is written there")
 
     try:
-        deadline = time.monotonic() + wait
-        while not try_lock(handle):
-            if time.monotonic() > deadline:
-                os.lseek(handle, 0, os.SEEK_SET)
-                holder = os.read(handle, 200).decode(errors="replace") or "another process"
-                raise InUse(f"{folder} is in use by {holder}")
-            time.sleep(0.05)
+        _acquire(handle, folder, wait)
         for stale in folder.rglob(f"{TEMPORARY}*"):
             stale.unlink(missing_ok=True)
         holder = f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
@@ -52,3 +53,22 @@ def lock(folder: Path, wait: float = 1.0) -> Iterator[Callable[[], None]]:
         yield check
     finally:
         os.close(handle)
+
+
+def _acquire(handle: int, folder: Path, wait: float) -> None:
+    start, announced = time.monotonic(), False
+    while not hold(handle):
+        holder = printable(os.pread(handle, 200, 0).decode(errors="replace")) or "another process"
+        waited = time.monotonic() - start
+        if waited > wait:
+            raise InUse(f"{folder} is in use by {holder}") from None
+        if not announced and wait > waited >= ANNOUNCE_SECONDS:
+            announced = True
+            _logger.warning(
+                "waiting for %s, which uses %s, for up to %s: wait, end that process to go on at once, or stop this "
+                "one (Ctrl-C) and repeat it later",
+                holder,
+                printable(str(folder)),
+                f"{wait / 60:.0f} minutes" if wait >= 120 else f"{wait:.0f} s",
+            )
+        time.sleep(0.05)

@@ -17,6 +17,8 @@ except ImportError:  # every other system
 
 LOCKED_BYTE = 1 << 30
 """Windows locks ranges of bytes, against reading too: this one lies behind anything that a lock file holds."""
+RENAMES_OPEN_FILES = fcntl is not None
+"""Whether a file that is open, and so may be locked, can be renamed or removed: not on Windows."""
 _UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY)
 
 

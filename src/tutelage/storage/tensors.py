@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tutelage.errors import printable
+from tutelage.errors import memory_fault, printable
 from tutelage.storage.errors import Damaged
 from tutelage.validation import parse_json
 
@@ -63,5 +63,7 @@ def tensors_in(data: bytes, where: str) -> dict[str, Tensor]:
         parse_json(data[8 : 8 + length], "its header")
         return dict(load(data))
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        if memory_fault(error) is not None:  # which says nothing about the file
+            raise
         reason = f"no type {error}" if isinstance(error, KeyError) else str(error)  # a KeyError has the type's name
         raise Damaged(f"{where} is not a readable safetensors file: {printable(reason)[:300]}") from None

@@ -95,8 +95,7 @@ def run_processes(
                     unborn = should_stop() and code == -signal.SIGTERM
                     stopped |= code == RESUMABLE  # whoever asked it to
                     if code not in (0, RESUMABLE) and not unborn:
-                        how = f"signal {-code}" if code and code < 0 else f"code {code}"
-                        yield Failed(seed=seed, message=f"its process ended with {how}")
+                        yield Failed(seed=seed, message=f"its process ended with {_how(code)}")
                 else:
                     yield event
     finally:
@@ -126,6 +125,12 @@ def _is_orphan(parent: int) -> bool:
     if hasattr(os, "fork") or process is None:
         return os.getppid() != parent
     return not process.is_alive()
+
+
+def _how(code: int | None) -> str:
+    if code == -9:  # SIGKILL, which Windows lacks
+        return "signal 9 (the system sends it where memory runs out)"
+    return f"signal {-code}" if code and code < 0 else f"code {code}"
 
 
 def _work(

@@ -11,6 +11,7 @@ from tutelage import storage
 from tutelage.data import Splits
 from tutelage.data.load import load
 from tutelage.engine import Engine
+from tutelage.errors import memory_advice, memory_fault
 from tutelage.lineage import Stopped, TrainOptions, models_of, train
 from tutelage.paths import data_folder
 from tutelage.study.events import Event, Failed, Warned
@@ -80,6 +81,8 @@ def run_seed(
 
 def describe(error: Exception) -> str:
     """One line on an error; for one that nobody foresaw, also where it was raised."""
+    if (fault := memory_fault(error)) is not None:
+        return memory_advice(fault)
     if isinstance(error, _EXPECTED):
         return f"{error}"
     last = traceback.extract_tb(error.__traceback__)[-1]

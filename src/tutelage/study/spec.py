@@ -50,5 +50,7 @@ class Study:
         parts = [*(lineage.name for lineage in self.lineages[:3]), first.data.name, first.generations[-1].model]
         if self.title is not None:
             parts = [self.title]
-        slug = "-".join(re.sub(r"[^A-Za-z0-9_]+", "-", Path(part).stem).strip("-")[:40] for part in parts)
+        words = [re.sub(r"[^A-Za-z0-9_]+", "-", Path(part).stem).strip("-")[:40] for part in parts]
+        # "study" where nothing is left, since a name that begins with a dash would be read as an option
+        slug = "-".join(filter(None, words)) or "study"
         return f"{slug}-{serialization.digest(self)[:8]}"

@@ -10,6 +10,7 @@ from tutelage.analysis.diagnostics.records import Missing, Reason
 from tutelage.analysis.results import GenerationResult, Results
 from tutelage.analysis.training_logits import TrainingLabels, training_labels, training_logits
 from tutelage.artifacts.model import Model
+from tutelage.errors import listing
 
 
 def select_generations(results: Results, seed: int | None = None) -> tuple[GenerationResult, ...]:
@@ -19,7 +20,7 @@ def select_generations(results: Results, seed: int | None = None) -> tuple[Gener
     """
     seeds = results.study.seeds
     if seed is not None and seed not in seeds:
-        raise ValueError(f"the run has no seed {seed}: choose from {', '.join(map(str, seeds))}")
+        raise ValueError(f"the run has no seed {seed}: choose from {listing(map(str, seeds))}")
     selected = results.generations if seed is None else tuple(_at(one, seed) for one in results.generations)
     finished = tuple(generation for generation in selected if generation.seeds)
     if not finished:
