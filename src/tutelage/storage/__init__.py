@@ -10,11 +10,13 @@ from tutelage.storage.errors import Damaged, InUse, NewerFormat, NoSpace
 from tutelage.storage.files import explain_write_errors, json_bytes, make_folder, remove_temporary_files, write_bytes
 from tutelage.storage.folders import FORMAT, MANIFEST, commit, is_finished, read_listed, read_manifest, remove, verify
 from tutelage.storage.locks import lock
-from tutelage.storage.tensors import read_tensors, tensor_bytes, tensors_in
+from tutelage.storage.regular import MAX_JSON, open_regular, read_regular
+from tutelage.storage.tensors import read_tensor_notes, read_tensors, tensor_bytes, tensors_in
 
 __all__ = [
     "FORMAT",
     "MANIFEST",
+    "MAX_JSON",
     "Checkpoint",
     "Damaged",
     "InUse",
@@ -28,8 +30,11 @@ __all__ = [
     "lock",
     "make_folder",
     "newest_checkpoint",
+    "open_regular",
     "read_listed",
     "read_manifest",
+    "read_regular",
+    "read_tensor_notes",
     "read_tensors",
     "remove",
     "remove_temporary_files",
