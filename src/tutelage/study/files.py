@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tutelage import errors, serialization, storage
 from tutelage.study.spec import Study
@@ -30,6 +30,16 @@ class StudyRecord:
     experiment: str = ""
     watch_test: bool = False
 
+    def __post_init__(self) -> None:
+        checked(self.precision, Literal["fp32", "bf16"], "precision")
+        for lineage in self.study.lineages:
+            for name in ("train_size", "test_size"):
+                size = getattr(lineage.data, name)
+                if size is not None and size < 1:
+                    raise ValueError(f"{lineage.name}: {name} is {size}: expected 1 or more")
+            if lineage.data.holdout < 0:
+                raise ValueError(f"{lineage.name}: holdout is {lineage.data.holdout}: expected 0 or more")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -39,14 +49,17 @@ class Failure:
     arm: str
     message: str
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"a seed is {self.seed}: expected a whole number from 0 on")
+
 
 def write_study(record: StudyRecord, runs: Path) -> None:
     """Store a study before it starts, so that a part of it can be shown while it runs."""
     folder = runs / "studies" / record.study.name
     content = storage.json_bytes(serialization.to_json(record))
     with contextlib.suppress(storage.Damaged):  # it is new, or was cut short as it was written
-        storage.verify(folder)
-        if (folder / "study.json").read_bytes() == content:
+        if storage.read_listed(folder, "study.json") == content:
             return
     number = 1 + max((_number(path) for path in (runs / "studies").glob("*")), default=0)
     storage.commit(folder, {"study.json": content}, {"number": number})
@@ -58,7 +71,7 @@ def _number(folder: Path) -> int:
         number = storage.read_manifest(folder)["note"].get("number")
     except ValueError:  # damaged, or written by a newer tutelage
         return 0
-    return number if isinstance(number, int) else 0
+    return number if type(number) is int and 0 <= number < 2**63 else 0
 
 
 def changes_since(record: StudyRecord, runs: Path) -> str:
@@ -89,7 +102,13 @@ def load_failures(name: str, runs: Path) -> tuple[Failure, ...]:
     Errors: ``storage.Damaged``.
     """
     path = runs / "studies" / name / "failures.json"
-    failures: tuple[Failure, ...] = _read(path, tuple[Failure, ...]) if path.exists() else ()
+    if not path.exists():
+        return ()
+    try:
+        content = storage.read_regular(path)
+    except ValueError as error:
+        raise storage.Damaged(str(error)) from None
+    failures: tuple[Failure, ...] = _parse(content, path, tuple[Failure, ...])
     return failures
 
 
@@ -112,20 +131,21 @@ def load_study(name: str, runs: Path) -> StudyRecord:
             raise ValueError(f"no run named {name!r}: {runs} has no runs yet")
         raise errors.unknown("run", name, names)
     storage.verify(folder)
-    record: StudyRecord = _read(folder / "study.json", StudyRecord)
+    path = folder / "study.json"
+    record: StudyRecord = _parse(storage.read_listed(folder, path.name, storage.MAX_JSON), path, StudyRecord)
     count = len(record.study.lineages)
     if not len(record.fingerprints) == len(record.num_classes) == count or min(record.num_classes) < 1:
-        raise storage.Damaged(f"{folder / 'study.json'} lacks the data of its {count} lineages")
+        raise storage.Damaged(f"{path} lacks the data of its {count} lineages")
     return record
 
 
-def _read(path: Path, kind: Any) -> Any:
-    """Read a stored value of this type.
+def _parse(content: bytes, path: Path, kind: Any) -> Any:
+    """Read a stored value of this type from the content of its file.
 
     Errors: ``storage.Damaged`` with the file and the path within it.
     """
     try:
-        return checked(serialization.from_json(parse_json(path.read_bytes(), str(path))), kind, "$")
+        return checked(serialization.from_json(parse_json(content, str(path))), kind, "$")
     except ValueError as error:
         message = str(error)
         raise storage.Damaged(message if message.startswith(str(path)) else f"{path}: {message}") from None
