@@ -43,9 +43,9 @@ def test_a_table_reads_no_logits(runs: Path, monkeypatch: pytest.MonkeyPatch) ->
     files: Counter[str] = Counter()
     original = storage.read_listed
 
-    def read_listed(folder: Path, name: str) -> bytes:
+    def read_listed(folder: Path, name: str, limit: int | None = None) -> bytes:
         files[name] += 1
-        return original(folder, name)
+        return original(folder, name, limit)
 
     monkeypatch.setattr(storage, "read_listed", read_listed)
     results = load_results(study().name, runs)

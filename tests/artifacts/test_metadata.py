@@ -69,6 +69,8 @@ def put(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
         (put("normalization", to=[]), "is not model metadata of tutelage"),
         (put("class_names", to=[]), "class_names is (): expected a list of names"),
         (put("class_names", to=["cat", 1]), "expected a list of names"),
+        (put("class_names", to="cat"), "class_names is 'cat': expected a list of names"),
+        (put("class_names", to={"cat": 0}), "class_names is {'cat': 0}: expected a list of names"),
         (put("about", to=[]), "about is []"),
     ],
 )

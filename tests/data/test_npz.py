@@ -305,3 +305,23 @@ def test_other_compressions_are_refused(tmp_path: Path) -> None:
             file.writestr(f"{name}.npy", b"")
     with pytest.raises(ValueError, match=r"train_images\.npy is compressed by a method that NumPy does not use"):
         read_npz(path)
+
+
+@pytest.mark.fault(30)
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["cat", "dog", "cat"], "classes 0 and 2 are both named 'cat'"),
+        (["", ""], "classes 0 and 1 are both named ''"),
+        ([b"\xe9", b"\xe9"], "classes 0 and 1 are both named"),
+        (["a"] * 100_000, "classes 0 and 1 are both named 'a'"),
+    ],
+)
+def test_two_classes_of_one_name(names: list[str], message: str, tmp_path: Path) -> None:
+    pixels, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 0, 1])
+    arrays = {"train_images": pixels, "train_labels": labels, "test_images": pixels, "test_labels": labels}
+    np.savez(tmp_path / "set.npz", **arrays, class_names=np.array(names))
+    with pytest.raises(ValueError, match=rf"set\.npz' cannot be used: class_names: {message}"):
+        read_npz(tmp_path / "set.npz")
+    with pytest.raises(ValueError, match=message):
+        from_arrays(**arrays, class_names=names if isinstance(names[0], str) else np.array(names))

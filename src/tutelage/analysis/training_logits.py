@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tutelage import storage
+from tutelage.artifacts.contents import check_labels, check_logits
 from tutelage.artifacts.model import Model
 from tutelage.data import Splits
 from tutelage.engine import Engine
@@ -36,15 +37,35 @@ class TrainingLabels(NamedTuple):
 def training_logits(model: Model) -> Tensor | None:
     """Read a model's logits on its training images, not augmented: float32 ``[N, K]``; None if they are not stored.
 
-    None also where the file does not match its manifest, or was computed with other weights than the model has now.
+    None also where the file does not match its manifest, holds no such logits, or was computed with other weights
+    than the model has now.
     """
-    tensors = _read(_folder(model, model.address), {"weights": model.weights_digest()})
+    num_classes = len(model.config()["class_names"])
+    labels = training_labels(model)
+
+    def check(tensors: Mapping[str, Tensor]) -> None:
+        logits = _named(tensors, "logits")
+        check_logits(logits, "logits", num_classes)
+        if labels is not None and len(labels.labels) != len(logits):
+            raise ValueError(f"holds {len(logits)} logits for {len(labels.labels)} images")
+
+    tensors = _read(_folder(model, model.address), {"weights": model.weights_digest()}, check)
     return None if tensors is None else tensors["logits"].float()
 
 
 def training_labels(model: Model) -> TrainingLabels | None:
     """Read the labels of the images a model was trained on; None until :func:`store_training_labels` stores them."""
-    tensors = _read(_folder(model, model.config()["data_fingerprint"]), {})
+    config = model.config()
+    num_classes = len(config["class_names"])
+
+    def check(tensors: Mapping[str, Tensor]) -> None:
+        check_labels(_named(tensors, "labels"), "labels", num_classes)
+        if "superclasses" in tensors:
+            check_labels(tensors["superclasses"], "superclasses", num_classes)
+            if len(tensors["superclasses"]) != num_classes:
+                raise ValueError(f"holds {len(tensors['superclasses'])} superclasses for {num_classes} classes")
+
+    tensors = _read(_folder(model, config["data_fingerprint"]), {}, check)
     return None if tensors is None else TrainingLabels(tensors["labels"], tensors.get("superclasses"))
 
 
@@ -114,17 +135,29 @@ def _folder(model: Model, name: str) -> Path:
     return model.runs / "measured" / name
 
 
-def _read(folder: Path, note: Mapping[str, str]) -> dict[str, Tensor] | None:
-    """The tensors of a folder, if they match its manifest and were stored with this note."""
+def _read(
+    folder: Path, note: Mapping[str, str], check: Callable[[Mapping[str, Tensor]], None]
+) -> dict[str, Tensor] | None:
+    """The tensors of a folder, if they match its manifest, were stored with this note, and pass the check."""
     if not storage.is_finished(folder):
         return None
     try:
-        stored = storage.verify(folder)["note"]
-    except storage.Damaged:
+        stored = storage.read_manifest(folder)["note"]
+        if any(stored.get(name) != value for name, value in note.items()):
+            return None
+        tensors = storage.tensors_in(storage.read_listed(folder, _FILE), str(folder / _FILE))
+        check(tensors)
+    except storage.NewerFormat:
+        raise
+    except ValueError:
         return None  # to be computed again
-    if any(stored.get(name) != value for name, value in note.items()):
-        return None
-    return storage.read_tensors(folder / _FILE)
+    return tensors
+
+
+def _named(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in tensors:
+        raise ValueError(f"has no {name}")
+    return tensors[name]
 
 
 def _store(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage import storage
+from tutelage.artifacts.contents import check_config
 from tutelage.serialization import digest
 from tutelage.validation import checked, parse_json
 
@@ -16,17 +17,6 @@ CONFIG = "config.json"
 Shape = tuple[int, int, int]
 
 _DIGITS = 24
-_TYPES: dict[str, Any] = {
-    "place": int,
-    "seed": int,
-    "lineage_seed": int,
-    "class_names": tuple[str, ...],
-    "input": Shape,
-    "data_fingerprint": str,
-    "precision": str,
-    "teachers": tuple[str, ...],
-    "dependencies": Mapping[str, Any],
-}
 
 
 def model_address(config: Mapping[str, Any]) -> str:
@@ -64,7 +54,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
     Errors: ``storage.Damaged`` naming the file, and the field that is missing or not valid.
     """
-    return _parse(storage.read_listed(folder, CONFIG), folder / CONFIG)
+    return _parse(storage.read_listed(folder, CONFIG, storage.MAX_JSON), folder / CONFIG)
 
 
 def address_of(folder: Path) -> str:
@@ -77,7 +67,7 @@ def address_of(folder: Path) -> str:
     name = folder.resolve().name
     if re.fullmatch(rf"[0-9a-f]{{{_DIGITS}}}", name):
         check_address(folder, name)
-    return _described(storage.read_listed(folder, CONFIG), folder / CONFIG)
+    return _described(storage.read_listed(folder, CONFIG, storage.MAX_JSON), folder / CONFIG)
 
 
 def check_address(folder: Path, address: str) -> None:
@@ -85,7 +75,7 @@ def check_address(folder: Path, address: str) -> None:
 
     Errors: ``storage.Damaged`` naming the file and both addresses.
     """
-    described = _described(storage.read_listed(folder, CONFIG), folder / CONFIG)
+    described = _described(storage.read_listed(folder, CONFIG, storage.MAX_JSON), folder / CONFIG)
     if described != address:
         raise storage.Damaged(
             f"{folder / CONFIG} describes the model {described}, not {address}: it is another model's"
@@ -105,23 +95,8 @@ def _described(data: bytes, path: Path) -> str:
 def _parse(data: bytes, path: Path) -> dict[str, Any]:
     try:
         values: Mapping[str, Any] = checked(parse_json(data, "it"), Mapping[str, Any], "$")
-        for key, kind in _TYPES.items():
-            _check(values, (key,), kind)
-        _check(values, ("lineage", "generations", values["place"], "model"), str)
-        _check(values, ("lineage", "data", "name"), str)
-    except KeyError as error:
-        raise storage.Damaged(f"{path} has no {error.args[0]}") from None
+        check_config(values)
     except ValueError as error:
-        raise storage.Damaged(f"{path}: {error}") from None
+        joint = " " if str(error).startswith("has ") else ": "
+        raise storage.Damaged(f"{path}{joint}{error}") from None
     return dict(values)
-
-
-def _check(value: Any, path: tuple[str | int, ...], kind: Any) -> None:
-    """Check the type of the value at a path in the configuration; a ``KeyError`` names the path."""
-    where = ".".join(map(str, path))
-    try:
-        for step in path:
-            value = value[step]
-    except (KeyError, IndexError, TypeError):
-        raise KeyError(where) from None
-    checked(value, kind, where)

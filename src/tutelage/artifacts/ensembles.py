@@ -31,6 +31,10 @@ def ensemble_measures(models: Sequence[Model]) -> Measures:
     if (measures := _read(folder / _FILE)) is not None:
         return measures
     predictions = [model.predictions() for model in models]
+    for model, each in zip(models, predictions, strict=True):
+        if not predictions[0]["test_labels"].equal(each["test_labels"]):
+            first, other = models[0].address, model.address
+            raise storage.Damaged(f"models {first} and {other} were measured on different test images")
     measures = measure(ensemble([each["test"] for each in predictions]), predictions[0]["test_labels"])
     with contextlib.suppress(OSError, storage.InUse, storage.NewerFormat), storage.lock(folder):
         storage.commit(folder, {_FILE: storage.json_bytes(measures.to_json())}, {"models": members})
@@ -42,6 +46,7 @@ def _read(path: Path) -> Measures | None:
     if not storage.is_finished(path.parent):
         return None
     try:
-        return Measures.from_json(parse_json(storage.read_listed(path.parent, path.name), str(path)), "test")
+        content = storage.read_listed(path.parent, path.name, storage.MAX_JSON)
+        return Measures.from_json(parse_json(content, str(path)), "test")
     except ValueError:
         return None

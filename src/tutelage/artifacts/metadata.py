@@ -10,7 +10,7 @@ from typing import Any
 
 from tutelage.data import Normalization
 from tutelage.storage import Damaged
-from tutelage.validation import parse_json
+from tutelage.validation import checked, parse_json
 
 FORMAT = 1
 KEY = "tutelage"
@@ -118,7 +118,7 @@ def parse(value: Any, where: str) -> ModelMetadata:
             height=size["height"],
             width=size["width"],
             normalization=read_normalization(value["normalization"]),
-            class_names=tuple(value["class_names"]),
+            class_names=_names(value["class_names"]),
             about=value["about"],
         )
     except KeyError as error:
@@ -134,13 +134,16 @@ def from_config(config: Mapping[str, Any], where: str, about: dict[str, Any] | N
     """
     try:
         channels, height, width = config["input"]
+        place = checked(config["place"], int, "place")
+        if place < 0:
+            raise ValueError(f"place is {place}: expected a whole number from 0 on")
         return ModelMetadata(
-            model=config["lineage"]["generations"][config["place"]]["model"],
+            model=config["lineage"]["generations"][place]["model"],
             channels=channels,
             height=height,
             width=width,
             normalization=read_normalization(config["normalization"]),
-            class_names=tuple(config["class_names"]),
+            class_names=_names(config["class_names"]),
             about=about or {},
         )
     except ValueError as error:
@@ -175,6 +178,13 @@ def load_json(text: str | bytes, where: str) -> Any:
         return parse_json(text, where)
     except ValueError as error:
         raise Damaged(str(error)) from None
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """The names of classes; a text would be read as one class for each letter."""
+    if not isinstance(value, list):
+        raise ValueError(f"class_names is {_short(value)}: expected a list of names")
+    return tuple(value)
 
 
 def _is_size(value: Any) -> bool:

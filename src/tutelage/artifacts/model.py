@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from tutelage import serialization, storage
+from tutelage.artifacts import contents
 from tutelage.artifacts.config import Shape, check_address, read_config
 from tutelage.artifacts.pretrained import WEIGHTS, weights_digest
 from tutelage.data import Normalization
@@ -45,12 +45,8 @@ class Model:
 
     def evaluation(self) -> dict[str, Measures]:
         """The measures by set: ``test``, ``train`` and, where there is one, ``holdout``."""
-        name = "evaluation.json"
-        values = self._json(name)
-        for part in ("test", "train"):
-            if part not in values:
-                raise storage.Damaged(f"{self.folder / name} has no {part}")
-        return self._naming(name, lambda: {part: Measures.from_json(values[part], part) for part in values})
+        values = self._json("evaluation.json")
+        return self._naming("evaluation.json", lambda: contents.read_evaluation(values))
 
     def config(self) -> dict[str, Any]:
         """The ``config.json``: everything that determined what was trained."""
@@ -82,22 +78,20 @@ class Model:
         channels = config["input"][0]
         if not len(normalization.mean) == len(normalization.std) == channels:
             raise storage.Damaged(f"{self.folder / 'config.json'}: normalization: expected {channels} channels")
+        if min(normalization.std) <= 0 or (normalization.size is not None and normalization.size < 1):
+            raise storage.Damaged(f"{self.folder / 'config.json'}: normalization: expected sizes above 0")
         return normalization
 
     def metrics(self) -> list[dict[str, float]]:
         """The metrics of each epoch of training."""
         name = "metrics.jsonl"
-        return self._naming(name, lambda: [_epoch(line) for line in self._bytes(name).splitlines()])
+        return self._naming(name, lambda: contents.read_metrics(self._bytes(name, storage.MAX_JSON)))
 
     def predictions(self) -> dict[str, Tensor]:
         """The logits and labels of each evaluated set: ``test`` and ``test_labels``, and the same for ``holdout``."""
-        tensors = self._tensors("predictions.safetensors")
-        for name in {"test", *(name for name in tensors if f"{name}_labels" in tensors)}:
-            logits, labels = tensors.get(name), tensors.get(f"{name}_labels")
-            if logits is None or labels is None or not _fit(logits, labels):
-                raise storage.Damaged(
-                    f"{self.folder / 'predictions.safetensors'} has no logits and labels of {name!r}"
-                )
+        name, num_classes = "predictions.safetensors", len(self.config()["class_names"])
+        tensors = self._tensors(name)
+        self._naming(name, lambda: contents.check_predictions(tensors, num_classes))
         return tensors
 
     def weights(self) -> dict[str, Tensor]:
@@ -136,16 +130,16 @@ class Model:
         except storage.Damaged as fault:
             raise storage.Damaged(f"{fault}. Delete {self.folder} to train this model again") from None
 
-    def _bytes(self, name: str) -> bytes:
+    def _bytes(self, name: str, limit: int | None = None) -> bytes:
         check_address(self.folder, self.address)
-        return storage.read_listed(self.folder, name)
+        return storage.read_listed(self.folder, name, limit)
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
         return storage.tensors_in(self._bytes(name), str(self.folder / name))
 
     def _json(self, name: str) -> Mapping[str, Any]:
         values: Mapping[str, Any] = self._naming(
-            name, lambda: checked(parse_json(self._bytes(name), "it"), Mapping[str, Any], "$")
+            name, lambda: checked(parse_json(self._bytes(name, storage.MAX_JSON), "it"), Mapping[str, Any], "$")
         )
         return values
 
@@ -156,18 +150,5 @@ class Model:
         except storage.Damaged:
             raise
         except ValueError as error:
-            raise storage.Damaged(f"{self.folder / name}: {error}") from None
-
-
-def _epoch(text: bytes) -> dict[str, float]:
-    values = parse_json(text, "a line")
-    if not isinstance(values, dict) or "epoch" not in values:
-        raise ValueError(f"a line holds no metrics of an epoch: {str(values)[:80]!r}")
-    return {name: checked(value, float, name) for name, value in values.items()}
-
-
-def _fit(logits: Tensor, labels: Tensor) -> bool:
-    if logits.ndim != 2 or not logits.is_floating_point() or labels.dtype != torch.int64:
-        return False
-    count, classes = logits.shape
-    return labels.shape == (count,) and count > 0 and int(labels.min()) >= 0 and int(labels.max()) < classes
+            joint = " " if str(error).startswith(("has ", "holds ")) else ": "
+            raise storage.Damaged(f"{self.folder / name}{joint}{error}") from None

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from tutelage import storage
 from tutelage.artifacts.config import CONFIG, address_of
-from tutelage.artifacts.metadata import KEY, ModelMetadata, from_config, load_json, parse_text
+from tutelage.artifacts.metadata import ModelMetadata, from_config, load_json, parse_text
 from tutelage.artifacts.seal import open_sealed, tensor_parts
 from tutelage.data import DatasetInfo, Normalization
-from tutelage.models.weights import read_weights
+from tutelage.models.weights import check_weights_path, read_weights
 
 WEIGHTS = "weights.safetensors"
 
@@ -28,7 +28,10 @@ def read_metadata(weights: str | None) -> ModelMetadata | None:
         return None
     if path.is_dir():
         config = path / CONFIG
-        return from_config(load_json(config.read_bytes(), str(config)), str(config)) if config.is_file() else None
+        if not config.exists():
+            return None
+        return from_config(load_json(storage.read_regular(config), str(config)), str(config))
+    check_weights_path(path)
     text = _embedded(path)
     return None if text is None else parse_text(text, str(path))
 
@@ -69,20 +72,17 @@ def normalization_for(metadata: ModelMetadata, weights: str, info: DatasetInfo) 
 
 
 def weights_digest(path: Path) -> str:
-    """The SHA-256 of weights: computed for a file, read from the manifest for a model folder."""
+    """The SHA-256 of weights: computed for a file, read from the manifest for a model folder.
+
+    Errors: ``ValueError`` for weights that are not there, and for a folder that is not a model's.
+    """
+    check_weights_path(path)
     if path.is_dir():
         return str(storage.read_manifest(path)["files"].get(WEIGHTS, {}).get("sha256"))
-    with path.open("rb") as file:
+    with storage.open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _embedded(path: Path) -> str | None:
-    from safetensors import SafetensorError, safe_open
-
-    if path.suffix != ".safetensors":
-        return None
-    try:
-        with safe_open(path, "pt") as file:
-            return (file.metadata() or {}).get(KEY)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from None
+    """The metadata that ``tutelage export`` wrote into a file, if it did."""
+    return storage.read_tensor_notes(path).get(KEY) if path.suffix == ".safetensors" else None

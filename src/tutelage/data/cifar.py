@@ -48,7 +48,7 @@ def import_archive(name: str, archive: Path, root: Path) -> Path:
             return _store(layout, members, folder, source)
     if not archive.is_file():
         raise ValueError(f"there is no file or folder {str(archive)!r} to import {name} from")
-    with archive.open("rb") as file, storage.lock(folder, wait=_WAIT):
+    with storage.open_regular(archive) as file, storage.lock(folder, wait=_WAIT):
         return _import_stream(layout, file, archive.name, folder)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.dataset import Dataset, DatasetInfo, Splits
+from tutelage.data.image_files import open_bounded
 from tutelage.data.labels import encodable
 from tutelage.data.npz import MAX_BYTES, default_padding
 from tutelage.data.splits import TEST, make_splits, stratified_split
@@ -189,7 +190,7 @@ def _open_image(path: Path) -> Iterator[Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with open_bounded(path) as file, Image.open(file, formats=FORMATS) as image:
                 yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{str(path)!r} has too many pixels: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import tokenize
 import zipfile
@@ -17,6 +18,7 @@ from torch import Tensor
 from tutelage.data.dataset import Dataset, DatasetInfo, Splits
 from tutelage.data.labels import as_array, checked_labels, encodable
 from tutelage.data.splits import make_splits
+from tutelage.storage import open_regular
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 MAX_BYTES = 4 * 2**30  # of all arrays of a file together, decompressed
@@ -30,7 +32,7 @@ def read_npz(path: Path) -> Splits:
     than 4 GiB (by its declared sizes, before anything is read), and those of :func:`from_arrays`.
     """
     try:
-        with zipfile.ZipFile(path) as file:
+        with open_regular(path) as content, zipfile.ZipFile(content) as file:
             members = {info.filename.removesuffix(".npy"): info for info in file.infolist()}
             if missing := [name for name in ARRAYS if name not in members]:
                 raise ValueError(
@@ -40,7 +42,7 @@ def read_npz(path: Path) -> Splits:
             declared = sum(members[name].file_size for name in names)
             if declared > MAX_BYTES:
                 raise ValueError(f"its arrays have {declared} bytes; at most {MAX_BYTES} are kept in memory")
-            file_size = path.stat().st_size
+            file_size = os.fstat(content.fileno()).st_size
             if declared > MAX_RATIO * file_size:
                 raise ValueError(f"its arrays declare {declared} bytes, more than a file of {file_size} can contain")
             arrays = {name: _read_array(file, members[name]) for name in names}
@@ -89,7 +91,8 @@ def from_arrays(
 
     Errors: ``ValueError`` for another dtype or shape, for channels that could be either dimension, for training and
     test images that differ in shape, for numbers of images and labels that differ, for labels outside ``0..K-1``
-    (their number and the first of them) and, without class names, for a class without training images.
+    (their number and the first of them), for two classes of one name and, without class names, for a class without
+    training images.
 
     >>> pixels = np.zeros((4, 28, 28), np.uint8)
     >>> from_arrays(pixels, [0, 1, 0, 1], pixels[:2], [0, 1], class_names=["cat", "dog"]).info.class_names
@@ -170,7 +173,14 @@ def _names(class_names: Sequence[str] | np.ndarray) -> tuple[str, ...]:
     decoded = (
         name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in values.tolist()
     )
-    return tuple(encodable(name) for name in decoded)
+    names = tuple(encodable(name) for name in decoded)
+    places: dict[str, int] = {}
+    for place, name in enumerate(names):
+        if places.setdefault(name, place) != place:
+            raise ValueError(
+                f"class_names: classes {places[name]} and {place} are both named {name!r}; give each its own name"
+            )
+    return names
 
 
 def _numbers_as_names(train_labels: object) -> tuple[str, ...]:

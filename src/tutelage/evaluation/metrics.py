@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any, get_type_hints
 
 import torch
@@ -14,6 +15,8 @@ from tutelage.validation import checked
 
 CHANCE = 0.001
 """The significance level of :func:`at_chance`."""
+ROUNDING = 1e-6
+"""By how much rounded shares may exceed 1 together."""
 
 
 def ensemble(logits: Sequence[Tensor], shares: Sequence[float] = ()) -> Tensor:
@@ -21,12 +24,18 @@ def ensemble(logits: Sequence[Tensor], shares: Sequence[float] = ()) -> Tensor:
 
     With ``shares``, one per member and above 0, the mean is weighted.
 
+    Errors: ``ValueError`` for members that score other images or classes than the first.
+
     >>> a, b = torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 2.0]])
     >>> ensemble([a, b]).softmax(1).tolist()
     [[0.5, 0.5]]
 
     Source: arXiv 1805.04770, BANE.
     """
+    for member in logits:
+        if member.shape != logits[0].shape:
+            shapes = f"{list(logits[0].shape)} and {list(member.shape)}"
+            raise ValueError(f"the members of an ensemble score the same images, not [images, classes] = {shapes}")
     stacked = torch.stack([member.double().log_softmax(1) for member in logits])
     weights = torch.tensor(list(shares) or [1.0] * len(stacked), dtype=torch.float64)
     return torch.logsumexp(stacked + weights.log()[:, None, None], 0) - weights.sum().log()
@@ -145,7 +154,7 @@ class Measures:
     def from_json(cls, values: Any, where: str) -> Measures:
         """Read what :meth:`to_json` wrote; ``where`` names it in errors.
 
-        Errors: ``ValueError`` for a measure that is missing or of another type.
+        Errors: ``ValueError`` for a measure that is missing, of another type, or beyond what it can be.
 
         >>> whole = measure(torch.eye(3), torch.arange(3))
         >>> Measures.from_json(whole.to_json(), "test") == whole
@@ -156,7 +165,22 @@ class Measures:
         missing = [name for name in hints if name not in values]
         if missing:
             raise ValueError(f"has no {where}.{missing[0]}")
-        return cls(**{name: checked(values[name], kind, f"{where}.{name}") for name, kind in hints.items()})
+        measures = cls(**{name: checked(values[name], kind, f"{where}.{name}") for name, kind in hints.items()})
+        measures._check_ranges(where)
+        return measures
+
+    def _check_ranges(self, where: str) -> None:
+        """Check that each measure is one that logits can have; sums of shares may round up."""
+        for name in ("top1", "top5", "ece", "primary"):
+            if not 0 <= getattr(self, name) <= 1 + ROUNDING:
+                raise ValueError(f"{where}.{name} is {getattr(self, name)}: expected a share from 0 to 1")
+        if self.top5 < self.top1:
+            raise ValueError(f"{where}.top5 is {self.top5}, below top1 of {self.top1}")
+        if self.nll < 0:
+            raise ValueError(f"{where}.nll is {self.nll}: expected 0 or more")
+        is_falling = all(0 <= after <= before for before, after in pairwise(self.energy))
+        if not (self.energy and is_falling and self.energy[0] >= 0 and sum(self.energy) <= 1 + ROUNDING):
+            raise ValueError(f"{where}.energy is {str(list(self.energy))[:80]}: expected falling shares, in all 1")
 
 
 def measure(logits: Tensor, labels: Tensor) -> Measures:

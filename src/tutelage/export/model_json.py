@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tutelage.artifacts.metadata import ModelMetadata, load_json, parse
-from tutelage.storage import Damaged
+from tutelage.storage import Damaged, read_regular
 
 MODEL_JSON = "model.json"
 CARD_FILE = "README.md"
@@ -27,7 +27,7 @@ def read_model_json(path: Path) -> tuple[dict[str, FileEntry], ModelMetadata]:
     """Read an export's ``model.json``: the entry of each file, and the metadata.
     Errors: ``storage.Damaged`` naming the file and what is wrong in it.
     """
-    value = load_json(path.read_bytes(), str(path))
+    value = load_json(read_regular(path), str(path))
     metadata = parse(value, str(path))
     try:
         files: Mapping[str, Any] = value["files"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tutelage import storage
+from tutelage.artifacts.contents import check_epochs
 from tutelage.artifacts.environment import diff, environment
 from tutelage.artifacts.model import Model
 from tutelage.engine import Engine
@@ -53,9 +54,10 @@ class Checkpoints:
         history = self._json(checkpoint.folder / "history.json")
         before = self._json(checkpoint.folder / "environment.json")
         try:
-            self.history += [dict(line) for line in checked(history, tuple[Mapping[str, Any], ...], "history")]
+            before = checked(before, Mapping[str, Any], "environment")
+            self.history += check_epochs(history)
             self.continued += checked(before.get("continued", []), tuple[Mapping[str, Any], ...], "continued")
-        except (ValueError, AttributeError) as error:
+        except ValueError as error:
             raise storage.Damaged(f"{checkpoint.folder} is not a checkpoint: {error}") from None
         if changes := diff(before, environment(self.engine)):
             text = ", ".join(f"{name} was {old}, now {new}" for name, (old, new) in changes.items())
@@ -68,7 +70,8 @@ class Checkpoints:
             self.continued.append({"step": checkpoint.step, **changes})
         self._saved_step = checkpoint.step
         path = checkpoint.folder / "state.safetensors"
-        return State(step=checkpoint.step, tensors=storage.tensors_in(self._bytes(path), str(path)))
+        tensors = storage.tensors_in(storage.read_listed(path.parent, path.name), str(path))
+        return State(step=checkpoint.step, tensors=tensors, source=str(path))
 
     def due(self) -> bool:
         """Whether as much time has passed since the last save as a kill may cost."""
@@ -91,7 +94,4 @@ class Checkpoints:
         self._saved_at = time.monotonic()
 
     def _json(self, path: Path) -> Any:
-        return parse_json(self._bytes(path), str(path))
-
-    def _bytes(self, path: Path) -> bytes:
-        return storage.read_listed(path.parent, path.name)
+        return parse_json(storage.read_listed(path.parent, path.name, storage.MAX_JSON), str(path))

@@ -22,6 +22,7 @@ from tutelage.lineage.events import Finished, Measuring, ModelEvent, TrainingPro
 from tutelage.lineage.networks import LineageNetworks
 from tutelage.lineage.options import TrainOptions
 from tutelage.lineage.teacher_cache import cached_teacher
+from tutelage.models.weights import fit_weights
 from tutelage.training import NotFinite, Record, State, fit
 
 
@@ -59,7 +60,7 @@ class GenerationTrainer:
         data = BatchLoader(networks.splits.train, networks.lineage.views, batch_size, networks.engine.device)
         resumed = self.checkpoints.resume()
         if resumed is not None and self._lacks_watched(resumed.step / len(data)):
-            network.load_state_dict(_network_tensors(resumed))
+            fit_weights(network, _network_tensors(resumed), resumed.source)
             self._watch(network, lambda: resumed)
         images, final = 0, resumed
         for record in self._fit(network, data, resumed):

@@ -119,7 +119,7 @@ class LineageNetworks:
             if network is None:
                 network = self.build(teacher)
                 if self.models[teacher].finished or not untrained:
-                    network.load_state_dict(self.models[teacher].weights())
+                    fit_weights(network, self.models[teacher].weights(), str(self.models[teacher].folder))
                 self._networks[teacher] = network
             layers = generation.objective.teacher_layers
             members.append(NetworkTeacher(network, self.normalization(teacher), self.engine, layers))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from tutelage import storage
 from tutelage.errors import unknown
 from tutelage.models.weights import check_finite
+from tutelage.validation import parse_json
 
 IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -31,7 +32,11 @@ def place_of(name: str) -> Path | None:
     place = Path(name)
     if name in types():
         return None
-    if place.is_dir() or (place.suffix == ".json" and place.is_file()):
+    if place.is_dir():
+        for file in (*place.glob("*.json"), *place.glob("*.safetensors")):
+            storage.open_regular(file).close()  # transformers would wait for a pipe
+        return place
+    if place.suffix == ".json" and place.is_file():
         return place
     if "/" not in name or place.suffix == ".json":
         hint = "a folder, a config.json and OWNER/NAME of the hub work too"
@@ -127,10 +132,13 @@ def images(config: Any, folder: Path | None, name: str) -> tuple[int | None, lis
     """The size, mean and std of the images a network expects; mean and std for pixels from 0 to 1."""
     size = square(getattr(config, "image_size", None), name)
     file = None if folder is None else folder / "preprocessor_config.json"
-    if file is None or not file.is_file():
+    if file is None or not file.exists():
         return size, *IMAGENET
     try:
-        settings = json.loads(file.read_bytes())
+        settings = parse_json(storage.read_regular(file), "it")
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{file} does not say how images are prepared: {line(error)}") from None
+    try:
         if settings.get("do_center_crop") and "crop_size" in settings:
             size = square(settings["crop_size"], name)
         elif settings.get("do_resize", True) and "size" in settings:
@@ -146,7 +154,7 @@ def images(config: Any, folder: Path | None, name: str) -> tuple[int | None, lis
         if not (all(map(math.isfinite, shift)) and all(0 < value < math.inf for value in scale)):
             raise TypeError(f"its means {mean} and standard deviations {std} make pixels that are not finite")
         return size, shift, scale
-    except (OSError, TypeError, AttributeError, ZeroDivisionError, json.JSONDecodeError) as error:
+    except (TypeError, AttributeError, ZeroDivisionError) as error:
         raise ValueError(f"{file} does not say how images are prepared: {line(error)}") from None
 
 

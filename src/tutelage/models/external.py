@@ -22,6 +22,7 @@ from typing import Any
 
 from torch import nn
 
+from tutelage import storage
 from tutelage.models import _transformers as hf
 
 _EXTRAS = {"timm": "vision", "transformers": "hf"}
@@ -131,7 +132,7 @@ def source(name: str) -> str:
         return f"{package.__name__} {package.__version__}"
     digest = hashlib.sha256()
     for file in [place] if place.is_file() else sorted([*place.glob("*.json"), *place.glob("*.safetensors")]):
-        with file.open("rb") as content:
+        with storage.open_regular(file) as content:
             digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
 

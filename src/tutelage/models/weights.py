@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tutelage.models.feature_hooks import unwrap
 
 _NESTED = ("state_dict", "model", "model_state_dict", "net", "network")
 _PREFIXES = ("module.", "_orig_mod.")
+MAX_PREFIXES = 4  # of each name: networks are wrapped once or twice
 _COUNTER = "num_batches_tracked"  # of a batch normalization; old files lack it, and evaluation ignores it
 
 
@@ -39,16 +42,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     {'weight': tensor([[1., 0.],
             [0., 1.]])}
     """
+    check_weights_path(path)
     if path.is_dir():
-        if not storage.is_finished(path):
-            raise ValueError(
-                f"{path} is not a finished model of tutelage; a transformers folder is given as hf:{path}"
-            )
         if "weights.safetensors" not in storage.verify(path)["files"]:
             raise ValueError(f"{path} is not the folder of a model: its manifest lists no weights.safetensors")
         weights = storage.read_tensors(path / "weights.safetensors")
-    elif not path.is_file():
-        raise ValueError(f"no weights at {path}: neither a folder nor a file")
     elif path.suffix == ".safetensors":
         weights = storage.read_tensors(path)
     else:
@@ -57,6 +55,35 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} holds no weights")
     check_finite(weights, str(path))
     return _without_prefix(weights)
+
+
+def check_weights_path(path: Path) -> None:
+    """Check that weights are the folder of a finished model or a regular file: a pipe or a device might never end.
+
+    Errors: ``ValueError``, with the names beside it that are nearest where there are no weights.
+
+    >>> check_weights_path(Path("teachers/none.pth"))
+    Traceback (most recent call last):
+    ...
+    ValueError: no weights at teachers/none.pth: neither a folder nor a file
+    """
+    if path.is_dir():
+        if not storage.is_finished(path):
+            raise ValueError(
+                f"{path} is not a finished model of tutelage; a transformers folder is given as hf:{path}"
+            )
+        return
+    try:
+        storage.open_regular(path).close()
+    except ValueError as error:
+        raise ValueError(f"no weights at {path}: {error}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        beside = [entry.name for entry in islice(path.parent.glob("*"), 1000)] if path.parent.is_dir() else []
+        nearest = get_close_matches(path.name, beside, n=3, cutoff=0.5)
+        advice = f"; did you mean {' or '.join(str(path.with_name(name)) for name in nearest)}?" if nearest else ""
+        raise ValueError(f"no weights at {path}: neither a folder nor a file{advice}") from None
+    except OSError as error:
+        raise ValueError(f"no weights at {path}: {error.strerror}") from None
 
 
 def fit_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
@@ -102,11 +129,9 @@ def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
     """
     bad = []
     for name, value in weights.items():
-        count = int(
-            (~(value.float() if value.itemsize == 1 else value).isfinite()).sum()
-        )  # isfinite does not take float8
-        if count:
-            bad.append(f"{count} in {name}")
+        finite = (value.float() if value.itemsize == 1 else value).isfinite()  # which does not take float8
+        if not finite.all():
+            bad.append(f"{int((~finite).sum())} in {name}")
     if bad:
         raise ValueError(f"{source} has weights that are not finite: {_few(bad)}")
 
@@ -128,14 +153,16 @@ def _is_classifier(
 
 
 def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in weights):
-            return _without_prefix({name.removeprefix(prefix): value for name, value in weights.items()})
+    for _ in range(MAX_PREFIXES):
+        prefix = next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in weights)), None)
+        if prefix is None:
+            break
+        weights = {name.removeprefix(prefix): value for name, value in weights.items()}
     return weights
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
-    with path.open("rb") as file:
+    with storage.open_regular(path) as file:
         zipped = file.read(4) == b"PK\x03\x04"  # torch distinguishes its formats in the same way
     if zipped:
         _check_archive(path)

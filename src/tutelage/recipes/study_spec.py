@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tutelage import storage
 from tutelage.errors import unknown
 from tutelage.lineage import Lineage, TrainOptions
 from tutelage.recipes import call, find_recipe, option_types
@@ -89,7 +90,7 @@ def read_study(path: Path, *, trust: bool = False) -> tuple[Study, TrainOptions]
 
     Errors: ``ValueError`` with the file and the path in it; ``FileNotFoundError``.
     """
-    with path.open("rb") as file:
+    with storage.open_regular(path) as file:
         text = file.read(MAX_TOML + 1)
     if len(text) > MAX_TOML:
         raise ValueError(f"{path} is larger than {MAX_TOML} bytes, the limit for a study")

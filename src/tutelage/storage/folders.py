@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from tutelage.errors import printable
 from tutelage.storage.errors import Damaged, NewerFormat
 from tutelage.storage.files import Operations, json_bytes, make_folder, sync_folder, write_bytes
+from tutelage.storage.regular import open_regular, read_regular
 from tutelage.validation import parse_json
 
 FORMAT = 1
@@ -51,7 +53,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest = parse_json(path.read_bytes(), str(path))
+        manifest = parse_json(read_regular(path), str(path))
         seal, version = manifest.pop("sha256", None), manifest["format"]  # early versions wrote no SHA-256
         if seal not in (None, _seal(manifest)):
             raise ValueError(f"{path} does not match its own SHA-256")
@@ -68,7 +70,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise TypeError("its note is not a mapping")
         sizes = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
     except (FileNotFoundError, NotADirectoryError):
-        raise Damaged(f"{folder} has no {MANIFEST}: it was never finished") from None
+        if not folder.is_dir():
+            raise Damaged(f"there is no folder {str(folder)!r}") from None
+        cause = "it was never finished, or tutelage did not write it"
+        raise Damaged(f"{folder} has no {MANIFEST}: {cause}") from None
     except NewerFormat:
         raise
     except ValueError as error:
@@ -93,14 +98,16 @@ def verify(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_listed(folder: Path, name: str) -> bytes:
+def read_listed(folder: Path, name: str, limit: int | None = None) -> bytes:
     """Read one file of a finished folder, after verifying the size and SHA-256 in the manifest.
 
-    Errors: :class:`Damaged`, as :func:`verify`.
+    Errors: :class:`Damaged`, as :func:`verify`, and for a file of more than ``limit`` bytes.
     """
     entry = read_manifest(folder)["files"].get(name)
     if entry is None:
         raise Damaged(f"{folder / MANIFEST} lists no {name}")
+    if limit is not None and int(entry["size"]) > limit:
+        raise Damaged(f"{folder / name} has {entry['size']} bytes; at most {limit} are allowed")
     with _open_listed(folder / name, entry) as file:
         data = file.read()
     _check(folder / name, entry, hashlib.sha256(data).hexdigest())
@@ -109,15 +116,17 @@ def read_listed(folder: Path, name: str) -> bytes:
 
 def _open_listed(path: Path, entry: Mapping[str, Any]) -> io.BufferedReader:
     """Open a file, after checking the size in its manifest."""
-    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
-        raise Damaged(f"{path} is not a file, its manifest lists one")
     try:
-        size = path.stat().st_size
-        if size != entry["size"]:
-            raise Damaged(f"{path} has {size} bytes, its manifest says {entry['size']}")
-        return path.open("rb")
+        file = open_regular(path)
     except FileNotFoundError:
         raise Damaged(f"{path} is missing, its manifest lists it") from None
+    except ValueError as error:
+        raise Damaged(f"{error}; its manifest lists a file") from None
+    size = os.fstat(file.fileno()).st_size
+    if size != entry["size"]:
+        file.close()
+        raise Damaged(f"{path} has {size} bytes, its manifest says {entry['size']}")
+    return file
 
 
 def _check(path: Path, entry: Mapping[str, Any], sha256: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tutelage.errors import memory_fault, printable
 from tutelage.storage.errors import Damaged
-from tutelage.validation import parse_json
+from tutelage.storage.regular import open_regular
+from tutelage.validation import checked, parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,12 +40,31 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file into memory; it may be untrusted.
 
     Errors: :class:`Damaged` if it is not a safetensors file; if its header is too long, nothing else is read.
+    ``ValueError`` if it is no regular file.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(8)
         if (length := int.from_bytes(start, "little")) > MAX_HEADER:
             raise Damaged(f"{path} is not a readable safetensors file: its header would have {length} bytes")
         return tensors_in(start + file.read(), str(path))
+
+
+def read_tensor_notes(path: Path) -> dict[str, str]:
+    """Read the text that a safetensors file holds beside its tensors, from its header alone; it may be untrusted.
+
+    Errors: :class:`Damaged` if it is not a safetensors file; ``ValueError`` if it is no regular file.
+    """
+    with open_regular(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(min(length, MAX_HEADER + 1))
+    try:
+        if length > MAX_HEADER:
+            raise ValueError(f"its header would have {length} bytes, the limit is {MAX_HEADER}")
+        values = checked(parse_json(header, "its header"), Mapping[str, Any], "its header")
+        notes = checked(values.get("__metadata__", {}), Mapping[str, Any], "__metadata__")
+        return {key: checked(text, str, f"__metadata__.{key}") for key, text in notes.items()}
+    except ValueError as error:
+        raise Damaged(f"{path} is not a readable safetensors file: {printable(str(error))[:300]}") from None
 
 
 def tensors_in(data: bytes, where: str) -> dict[str, Tensor]:

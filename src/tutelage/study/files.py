@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tutelage import errors, serialization, storage
 from tutelage.lineage import Origins
@@ -32,6 +32,16 @@ class StudyRecord:
     experiment: str = ""
     watch_test: bool = False
 
+    def __post_init__(self) -> None:
+        checked(self.precision, Literal["fp32", "bf16"], "precision")
+        for lineage in self.study.lineages:
+            for name in ("train_size", "test_size"):
+                size = getattr(lineage.data, name)
+                if size is not None and size < 1:
+                    raise ValueError(f"{lineage.name}: {name} is {size}: expected 1 or more")
+            if lineage.data.holdout < 0:
+                raise ValueError(f"{lineage.name}: holdout is {lineage.data.holdout}: expected 0 or more")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -40,6 +50,10 @@ class Failure:
     seed: int
     arm: str
     message: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"a seed is {self.seed}: expected a whole number from 0 on")
 
 
 def study_folder(name: str, runs: Path) -> Path:
@@ -79,7 +93,7 @@ def _stored_study(folder: Path) -> tuple[str, bytes]:
         if len(names) != 1:
             raise storage.Damaged(f"{folder / storage.MANIFEST} lists no study")
         try:
-            return names[0], storage.read_listed(folder, names[0])
+            return names[0], storage.read_listed(folder, names[0], storage.MAX_JSON)
         except storage.Damaged:
             if storage.read_manifest(folder) == manifest:
                 raise
@@ -91,7 +105,7 @@ def _number(folder: Path) -> int:
         number = storage.read_manifest(folder)["note"].get("number")
     except (ValueError, OSError):  # damaged, written by a newer tutelage, or not readable
         return 0
-    return number if isinstance(number, int) else 0
+    return number if type(number) is int and 0 <= number < 2**63 else 0
 
 
 def changes_since(record: StudyRecord, runs: Path) -> str:
@@ -123,9 +137,11 @@ def load_failures(name: str, runs: Path) -> tuple[Failure, ...]:
     """
     path = study_folder(name, runs) / "failures.json"
     try:
-        content = path.read_bytes()
+        content = storage.read_regular(path)
     except FileNotFoundError:
         return ()
+    except ValueError as error:
+        raise storage.Damaged(str(error)) from None
     failures: tuple[Failure, ...] = _value(content, path, tuple[Failure, ...])
     return failures
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from tutelage import errors, serialization
 from tutelage.lineage import Lineage
+
+MAX_MODELS = 20_000
+"""Generations of all arms times seeds: each takes part of a millisecond whenever the study is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +21,8 @@ class Study:
     ``reference`` names the arm that the others are compared to, the first by default; ``title`` replaces the arms in
     the study's name.
 
-    Errors: ``ValueError`` for no lineage, two of one name, no seed, a seed twice, or a reference that is no arm.
+    Errors: ``ValueError`` for no lineage, two of one name, no seed, a seed twice, more than 20,000 models, or a
+    reference that is no arm.
     """
 
     lineages: tuple[Lineage, ...]
@@ -30,13 +35,20 @@ class Study:
         object.__setattr__(self, "seeds", tuple(self.seeds))
         if not self.lineages:
             raise ValueError("a study needs at least one lineage")
+        generations = sum(len(lineage.generations) for lineage in self.lineages)
+        if generations * len(self.seeds) > MAX_MODELS:
+            raise ValueError(
+                f"{generations} generations with {len(self.seeds)} seeds are {generations * len(self.seeds)} models: "
+                f"a study has at most {MAX_MODELS}; divide it into several"
+            )
+        text = str(list(self.seeds)) if len(self.seeds) <= 20 else f"{str(list(self.seeds[:20]))[:-1]}, ...]"
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"a study needs seeds, each once, not {list(self.seeds)}")
+            raise ValueError(f"a study needs seeds, each once, not {text}")
         if not all(0 <= seed < 2**63 for seed in self.seeds):
-            raise ValueError(f"seeds are whole numbers from 0 on, not {list(self.seeds)}")
+            raise ValueError(f"seeds are whole numbers from 0 on, not {text}")
         arms = [lineage.name for lineage in self.lineages]
-        for arm in arms:
-            if arms.count(arm) > 1:
+        for arm, count in Counter(arms).items():
+            if count > 1:
                 raise ValueError(f"two arms of a study are named {arm!r}: give each a name of its own")
             if not arm.strip() or not arm.isprintable():
                 raise ValueError(f"an arm's name is one line of text, not {arm!r}")

@@ -38,10 +38,8 @@ def open_block(path: Path, rows: Path, row_bytes: int, size: int) -> tuple[int, 
         if first_and_count is None or not 0 < first_and_count[1] <= size or sum(first_and_count) >= 2**31:
             raise ValueError("its name is not that of a block")
         start, count = first_and_count
-        if path.stat().st_size > 32 + 5 * count + 1024:  # a key has four bytes before compression
-            raise ValueError(f"it is too large for the keys of {count} rows")
-        block = path.read_bytes()
-        with rows.open("rb") as file:
+        block = storage.read_regular(path, 32 + 5 * count + 1024)  # a key has four bytes before compression
+        with storage.open_regular(rows) as file:
             if os.fstat(file.fileno()).st_size < (start + count) * row_bytes:
                 raise ValueError("its rows are truncated")
             file.seek(start * row_bytes)

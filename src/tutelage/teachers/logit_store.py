@@ -13,6 +13,7 @@ from torch import Tensor
 from tutelage import storage
 from tutelage.serialization import digest, to_json
 from tutelage.teachers.blocks import BLOCKS, extent, make_block, open_block
+from tutelage.teachers.rows import RowTable, replace_rows, write_rows
 from tutelage.validation import parse_json
 
 __all__ = ["LogitStore"]
@@ -78,6 +79,7 @@ class LogitStore:
         self._pending = torch.empty((capacity, num_classes), dtype=dtype)
         self._pending_keys = torch.empty(capacity, dtype=torch.int64)
         self._pending_count, self._writable = 0, True
+        self._table: RowTable | None = None
         self._last_flush, self._retry_at = time.monotonic(), 0.0
         self._open_blocks()
 
@@ -97,13 +99,16 @@ class LogitStore:
 
     def read(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Read the rows of some keys (int64 ``[B]``): float32 ``[B, K]``, and whether each exists, bool ``[B]``."""
+        if self._table is not None and not self._table.is_whole():
+            self._reopen()
         positions = self._positions[keys]
         is_stored = positions != _MISSING
         on_disk = positions >= 0
-        if on_disk.all():
-            return self._table.index_select(0, positions).float(), is_stored
+        if self._table is not None and on_disk.all():
+            return self._table.read(positions).float(), is_stored
         values = torch.zeros((len(keys), self.num_classes), dtype=self.dtype)
-        values[on_disk] = self._table.index_select(0, positions[on_disk])
+        if self._table is not None:
+            values[on_disk] = self._table.read(positions[on_disk])
         pending = is_stored & ~on_disk
         values[pending] = self._pending.index_select(0, -2 - positions[pending])
         return values.float(), is_stored
@@ -176,22 +181,24 @@ class LogitStore:
         # Append after the last block, not at the end of the file, where an interrupted write may have left rows.
         # Damaged blocks count too: another process may have opened them while they were intact.
         rows_in_file = path.stat().st_size // self._row_bytes
-        ends = [sum(extent(block) or (0, 0)) for block in self.folder.glob(f"{BLOCKS}*")]
-        start = max((end for end in ends if end <= rows_in_file), default=0)
+        ends = {path: sum(extent(path) or (0, 0)) for path in self.folder.glob(f"{BLOCKS}*")}
+        start = max((end for end in ends.values() if end <= rows_in_file), default=0)
+        lost = [path for path, end in ends.items() if end > rows_in_file]
+        if lost:
+            # The file was cut off. Processes that opened its lost rows must not read others in their places.
+            replace_rows(path, start * self._row_bytes)
+            for each in lost:
+                each.unlink(missing_ok=True)
         data = rows.view(torch.uint8).numpy().tobytes()
-        with path.open("r+b", buffering=0) as file:
-            try:
-                with storage.explain_write_errors(path, len(data)):
-                    file.seek(start * self._row_bytes)
-                    remaining = memoryview(data)
-                    while remaining:
-                        remaining = remaining[file.write(remaining) :]
-                    storage.sync(file.fileno())
-            except OSError:
-                file.truncate(start * self._row_bytes)  # a checkpoint may need the space
-                raise
+        write_rows(path, start * self._row_bytes, data)
         name, block = make_block(start, keys, data)
         storage.write_bytes(self.folder / name, block)
+
+    def _reopen(self) -> None:
+        """Verify all blocks again, as rows are gone that were in the file."""
+        self._opened_files = set()
+        self._positions[self._positions >= 0] = _MISSING
+        self._open_blocks()
 
     def _open_blocks(self) -> None:
         """Verify the blocks that are new, and map all rows on disk into memory."""
@@ -212,11 +219,12 @@ class LogitStore:
                     path.rename(path.with_suffix(".block-damaged"))
                 continue
             self._positions[keys] = torch.arange(start, start + len(keys), dtype=torch.int32)
-        self._table = torch.empty((0, self.num_classes), dtype=self.dtype)
+        self._table = None
         if (end := int(self._positions.max()) + 1) > 0:
-            rows = str(self.folder / "rows")
-            flat = torch.from_file(rows, shared=False, size=end * self.num_classes, dtype=self.dtype)
-            self._table = flat.view(end, self.num_classes)
+            try:
+                self._table = RowTable(self.folder / "rows", end, self.num_classes, self.dtype)
+            except (ValueError, OSError):  # cut off or deleted since the blocks were verified
+                self._positions[self._positions >= 0] = _MISSING
 
     def _files(self) -> Iterator[tuple[FileIdentity, Path]]:
         """The file of rows and the blocks, each with what distinguishes it from another file of its name."""
@@ -232,6 +240,6 @@ def _write_description(path: Path, description: object) -> None:
         with storage.lock(path.parent, wait=30.0):  # the holder of the lock removes temporary files, also another's
             storage.write_bytes(path, storage.json_bytes(description))
     with contextlib.suppress(ValueError):
-        if digest(parse_json(path.read_bytes(), str(path))) == digest(description):
+        if digest(parse_json(storage.read_regular(path), str(path))) == digest(description):
             return
     raise storage.Damaged(f"{path} describes another store than the name of its folder: delete that folder")

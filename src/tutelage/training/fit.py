@@ -98,6 +98,8 @@ def _loop(
     step, steps, images = 0, schedule.epochs * len(data), 0
     if state is not None:
         step = state.step
+        if step > steps:
+            raise ValueError(f"{state.source} stands at step {step}, beyond the {steps} of this training run")
         restore(state, network, bound, optimizer, training_step.sums)
     epoch_steps = steps_of(training_step, data, seed)
 

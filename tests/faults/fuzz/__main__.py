@@ -40,11 +40,11 @@ def main(name: str, seconds: int, seed: int, failures: Path, patience: int) -> N
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     with atheris.instrument_imports(include=["tutelage"]):
-        from tests.faults.fuzz.targets import TARGETS
+        from tests.faults.fuzz import records, targets
     folder = Path(tempfile.mkdtemp(dir=failures))
     corpus = folder / "corpus"
     corpus.mkdir()
-    target = TARGETS[name](folder)
+    target = (targets.TARGETS | records.TARGETS)[name](folder)
     for number, content in enumerate(target.seeds):
         (corpus / str(number)).write_bytes(content)
     assert sum(read(target.read, content) for content in target.seeds) > 0, "no seed is a valid file"

@@ -56,6 +56,16 @@ def teacher_logits(
     return members[0] if len(members) == 1 else ensemble(members, generation.generation.teacher_shares)
 
 
+def check_same_images(generation: GenerationResult, teacher: Tensor, student: Tensor) -> None:
+    """Check that a generation and its teachers have logits of the same images and classes.
+
+    Errors: ``ValueError`` naming the generation.
+    """
+    if teacher.shape != student.shape:
+        shapes = f"{list(teacher.shape)} and {list(student.shape)}"
+        raise ValueError(f"{generation.name} and its teachers have logits of different images: {shapes}")
+
+
 def measure_agreement(generations: Sequence[GenerationResult]) -> Diagnosis[AgreementRecord]:
     """Measure how far each student agrees with its teacher on the test images."""
     records, lacking = [], []
@@ -71,6 +81,7 @@ def measure_agreement(generations: Sequence[GenerationResult]) -> Diagnosis[Agre
             compared = True
             predictions = model.predictions()
             student, labels = predictions["test"], predictions["test_labels"]
+            check_same_images(generation, teacher, student)
             records.append(
                 AgreementRecord(
                     arm=generation.arm,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tutelage.analysis.diagnostics.distillation import teacher_logits
+from tutelage.analysis.diagnostics.distillation import check_same_images, teacher_logits
 from tutelage.analysis.diagnostics.records import Diagnosis, GenerationRecord, PooledRecord
 from tutelage.analysis.diagnostics.selection import class_names, finished_models, missing, stored_labels
 from tutelage.analysis.results import GenerationResult
@@ -125,6 +125,7 @@ def _targets_by_seed(
         student = training_logits(model)
         if labels is None or teacher is None or student is None:
             continue
+        check_same_images(generation, teacher, student)
         terms = term_targets(
             generation.generation.objective,
             student,

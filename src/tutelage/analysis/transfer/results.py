@@ -54,6 +54,13 @@ class ProbeResult:
     l2: float | None = None
     converged: bool = True
 
+    def __post_init__(self) -> None:
+        sizes = (self.train_size, self.test_size, self.num_classes, self.width, *self.shape)
+        if min(sizes) < 1:
+            raise ValueError(f"a size is {min(sizes)}: expected 1 or more")
+        if not 0 <= self.accuracy <= 1:
+            raise ValueError(f"accuracy is {self.accuracy}: expected a share from 0 to 1")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Destination:
@@ -135,8 +142,8 @@ def _read(folder: Path) -> ProbeResult | None:
     if not storage.is_finished(folder):
         return None
     try:
-        storage.verify(folder)
-        result = serialization.from_json(parse_json((folder / _FILE).read_bytes(), str(folder / _FILE)))
-    except (storage.Damaged, ValueError):
+        content = storage.read_listed(folder, _FILE, storage.MAX_JSON)
+        result = serialization.from_json(parse_json(content, str(folder / _FILE)))
+    except ValueError:
         return None
     return result if isinstance(result, ProbeResult) else None

@@ -1,0 +1,62 @@
+"""Open image files so that a decoder written in Python cannot be kept busy for long by a small hostile one."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from tutelage.storage import open_regular
+
+MAX_READS = 300_000
+"""How often a decoder may read: Pillow reads comments of a PPM byte by byte, a PNG in chunks of often 8 KiB."""
+MAX_TIMES = 8
+"""How often a decoder may read each byte on average: the tags of a TIFF may all refer to the same bytes."""
+MAX_PLAIN = 16 * 2**20
+"""The most bytes of a PPM whose pixels are text; Pillow needs up to a second for each 2 MiB of them."""
+
+
+class _BoundedReader(io.BufferedReader):
+    """A file that may be read only so often."""
+
+    def __init__(self, raw: io.FileIO, size: int) -> None:
+        super().__init__(raw)
+        self._reads_left, self._bytes_left = MAX_READS, MAX_TIMES * size + 2**20
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._reads_left -= 1
+        self._bytes_left -= len(data)
+        if self._reads_left < 0 or self._bytes_left < 0:
+            raise ValueError("decoding it takes more reading than any image needs")
+        return data
+
+
+@contextmanager
+def open_bounded(path: Path) -> Iterator[IO[bytes]]:
+    """Open an image file for a decoder.
+
+    Errors: ``ValueError`` for a pipe, a device or a folder, for a large PPM whose pixels are text and, as it is read,
+    for a file that is read too often; ``OSError``.
+    """
+    with open_regular(path) as file:
+        if file.read(2) in (b"P1", b"P2", b"P3"):
+            file.seek(0)
+            yield io.BytesIO(_plain(file))
+            return
+        file.seek(0)
+        with _BoundedReader(io.FileIO(file.fileno(), closefd=False), os.fstat(file.fileno()).st_size) as bounded:
+            bounded.seek(0)
+            yield bounded
+
+
+def _plain(file: IO[bytes]) -> bytes:
+    """A PPM whose pixels are text, without its comments: Pillow cuts them out in quadratic time."""
+    data = file.read(MAX_PLAIN + 1)
+    if len(data) > MAX_PLAIN:
+        raise ValueError(f"its pixels are text of more than {MAX_PLAIN} bytes; save it as a binary PPM, or as PNG")
+    return re.sub(rb"#[^\r\n]*", b"", data)
