@@ -20,7 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parents[1]
 PREPARE = "TESTS_PREPARE"
-"""The variable that names a module to import before the command begins, which changes something for it."""
+"""The variable that names a module whose ``prepare()`` changes something for a command before it begins."""
 
 
 class Warm:
@@ -145,7 +145,7 @@ def run(
         os.dup2(out, 1)
         os.dup2(out if folder is None else errors, 2)
         if PREPARE in os.environ:
-            importlib.import_module(os.environ[PREPARE])
+            importlib.import_module(os.environ[PREPARE]).prepare()
         for number in closed:  # Python starts with None for what is closed
             os.close(number)
             setattr(sys, ("stdin", "stdout", "stderr")[number], None)

@@ -1,4 +1,4 @@
-"""Imported before a command (``TESTS_PREPARE``): takes away what Windows lacks, then imports every module.
+"""Prepares a command (``TESTS_PREPARE``): takes away what Windows lacks, then imports every module.
 
 This is not Windows: POSIX locks stand in for its locks, and nothing for its file names and consoles.
 """
@@ -80,23 +80,25 @@ def outside_proc(real: Any) -> Any:
     return call
 
 
-msvcrt.locking = locking
-sys.modules["msvcrt"] = msvcrt
-for name in BLOCKED:
-    sys.modules[name] = None  # type: ignore[assignment]
-for module, names in ABSENT.items():
-    for name in names:
-        delattr(module, name)
-os.open, os.stat, io.open = open_file, outside_proc(os.stat), outside_proc(io.open)
-os.replace, os.rename = closed_only(os.replace), closed_only(os.rename)
-os.unlink, os.remove = closed_only(os.unlink), closed_only(os.remove)
-shutil._use_fd_functions = False  # type: ignore[attr-defined]  # decided when shutil was imported
+def prepare() -> None:
+    """Take them away, for the rest of this process."""
+    msvcrt.locking = locking
+    sys.modules["msvcrt"] = msvcrt
+    for name in BLOCKED:
+        sys.modules[name] = None  # type: ignore[assignment]
+    for module, names in ABSENT.items():
+        for name in names:
+            delattr(module, name)
+    os.open, os.stat, io.open = open_file, outside_proc(os.stat), outside_proc(io.open)
+    os.replace, os.rename = closed_only(os.replace), closed_only(os.rename)
+    os.unlink, os.remove = closed_only(os.unlink), closed_only(os.remove)
+    shutil._use_fd_functions = False  # type: ignore[attr-defined]  # decided when shutil was imported
 
-import tutelage  # noqa: E402
+    import tutelage
 
-for info in pkgutil.walk_packages(tutelage.__path__, "tutelage."):
-    try:
-        importlib.import_module(info.name)
-    except ModuleNotFoundError as error:  # an extra that is not installed here
-        if error.name in BLOCKED or str(error.name).startswith("tutelage"):
-            raise
+    for info in pkgutil.walk_packages(tutelage.__path__, "tutelage."):
+        try:
+            importlib.import_module(info.name)
+        except ModuleNotFoundError as error:  # an extra that is not installed here
+            if error.name in BLOCKED or str(error.name).startswith("tutelage"):
+                raise

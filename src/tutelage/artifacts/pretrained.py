@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage import storage
 from tutelage.artifacts.config import CONFIG, address_of
-from tutelage.artifacts.metadata import ModelMetadata, from_config, load_json, parse_text
+from tutelage.artifacts.metadata import KEY, ModelMetadata, from_config, load_json, parse_text
 from tutelage.artifacts.seal import open_sealed, tensor_parts
 from tutelage.data import DatasetInfo, Normalization
 from tutelage.models.weights import check_weights_path, read_weights
