@@ -253,7 +253,7 @@ def test_labels_of_training_images(tmp_path: Path) -> None:
 
 @pytest.mark.fault(30)
 def test_measures_of_an_ensemble_are_computed_again(tmp_path: Path) -> None:
-    models = [write(tmp_path, address=letter * 24) for letter in "ab"]
+    models = [write(tmp_path, seed=seed) for seed in (0, 1)]
     expected = ensemble_measures(models)
     (folder,) = (tmp_path / "ensembles").iterdir()
     for path, value in (("top1", 1e308), ("ece", -1), ("energy", []), ("nll", DELETED), ("at_chance", 0)):
@@ -267,12 +267,12 @@ def test_members_of_an_ensemble_with_other_images(tmp_path: Path) -> None:
     first = write(tmp_path)
     for count in (5, 6):
         predictions = {"test": LOGITS[:count], "test_labels": LABELS[:count] if count == 5 else (LABELS + 1) % 3}
-        second = write(tmp_path, address="b" * 24, predictions=storage.tensor_bytes(predictions))
+        second = write(tmp_path, seed=1, predictions=storage.tensor_bytes(predictions))
         with pytest.raises(storage.Damaged, match="were measured on different test images"):
             ensemble_measures([first, second])
     classes = storage.tensor_bytes({"test": torch.zeros(6, 4), "test_labels": LABELS})
-    names = changed(config(), "class_names", ["a", "b", "c", "d"])
-    second = write(tmp_path, address="b" * 24, predictions=classes, config=names)
+    names = changed(config(1), "class_names", ["a", "b", "c", "d"])
+    second = write(tmp_path, seed=1, predictions=classes, config=names)
     with pytest.raises(ValueError, match=r"score the same images, not .* = \[6, 3\] and \[6, 4\]"):
         ensemble_measures([first, second])
 

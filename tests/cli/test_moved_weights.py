@@ -124,7 +124,7 @@ def test_what_a_study_does_not_say_is_read(tmp_path: Path) -> None:
     write_study(replace(record, origins=Origins()), tmp_path / "runs")
     assert all(one.seeds for one in load_results(study.name, tmp_path / "runs").generations)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match="teacher"):
+    with pytest.raises(ValueError, match=r"no weights at .*teacher\.safetensors"):
         load_results(study.name, tmp_path / "runs")
 
 

@@ -55,13 +55,13 @@ def test_a_study_that_is_replaced_while_it_is_read(tmp_path: Path, monkeypatch: 
     write_study(record(), tmp_path)
     real, left = storage.read_listed, [3, 2, 1]
 
-    def slow(folder: Path, name: str) -> bytes:
+    def slow(folder: Path, name: str, limit: int | None = None) -> bytes:
         if left:
             number = left.pop()
             monkeypatch.setattr(storage, "read_listed", real)
             write_study(record(command=f"{number}"), tmp_path)
             monkeypatch.setattr(storage, "read_listed", slow)
-        return real(folder, name)
+        return real(folder, name, limit)
 
     monkeypatch.setattr(storage, "read_listed", slow)
     assert load_study(record().study.name, tmp_path).command == "3"

@@ -112,9 +112,7 @@ def test_a_configuration_of_another_model_is_refused(
         del generation["schedule"]
     files = {name: (folder / name).read_bytes() for name in storage.read_manifest(folder)["files"]}
     storage.commit(folder, files | {"config.json": storage.json_bytes(config)})
-    with pytest.raises(
-        Damaged, match=r"describes the model \w{24}, not|config\.json does not describe a model: KeyError"
-    ):
+    with pytest.raises(Damaged, match=r"describes the model \w{24}, not|config\.json has no "):
         Model(address=model.address, folder=folder).evaluation()
 
 

@@ -35,7 +35,9 @@ def forged(stopped: Path, runs: Path, **changes: bytes) -> Path:
     (model,) = small.models(LINEAGE, DATA, runs)
     (checkpoint,) = storage.checkpoints(model.folder)
     files = {path.name: path.read_bytes() for path in checkpoint.folder.iterdir() if path.name != storage.MANIFEST}
-    storage.commit(checkpoint.folder, {name: changes.get(name.partition(".")[0], files[name]) for name in files})
+    note = storage.read_manifest(checkpoint.folder)["note"]
+    changed = {name: changes.get(name.partition(".")[0], files[name]) for name in files}
+    storage.commit(checkpoint.folder, changed, note)
     return checkpoint.folder
 
 

@@ -364,7 +364,9 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     failure = Failure(seed=1, arm="=1+1", message="<i>why</i>")
     classes = ("<u>cat</u>", "dog\udcff", "two\nlines", "\u202eleft", *map(str, range(6)))
     command = "tutelage study '</pre><script>owned()</script>'\n--x \udcff \x1b[2J"
-    made.write(study, tmp_path, accuracy, class_names=classes, command=command, failures=[failure])
+    made.write(
+        study, tmp_path, accuracy, class_names=classes, command=command, failures=[failure], without=[("=1+1", 1)]
+    )
     compared = made.comparison(study, tmp_path)
     text = page({"run": compared})
     text.encode()

@@ -58,7 +58,8 @@ def lock(folder: Path, wait: float = 1.0) -> Iterator[Callable[[], None]]:
 def _acquire(handle: int, folder: Path, wait: float) -> None:
     start, announced = time.monotonic(), False
     while not hold(handle):
-        holder = printable(os.pread(handle, 200, 0).decode(errors="replace")) or "another process"
+        os.lseek(handle, 0, os.SEEK_SET)
+        holder = printable(os.read(handle, 200).decode(errors="replace")) or "another process"
         waited = time.monotonic() - start
         if waited > wait:
             raise InUse(f"{folder} is in use by {holder}") from None

@@ -20,6 +20,7 @@ from tutelage import serialization, storage
 from tutelage.analysis.training_logits import training_labels, training_logits
 from tutelage.analysis.transfer.results import PIXELS, stored_pixel_results
 from tutelage.artifacts.ensembles import ensemble_measures
+from tutelage.artifacts.model import Model
 from tutelage.artifacts.pretrained import read_metadata
 from tutelage.engine import Engine
 from tutelage.lineage.checkpoints import Callbacks, Checkpoints
@@ -81,14 +82,18 @@ def tensors(folder: Path) -> Target:
 def records(folder: Path) -> Target:
     """Studies and their failures, results of probes, measures of ensembles, checkpoints, configurations, stores."""
     runs, record = folder / "runs", _written()
-    models = [write(runs, address=letter * 24) for letter in "ab"]
+    models = [write(runs, seed=seed) for seed in (0, 1)]
     write_study(record, runs)
     study = runs / "studies" / record.study.name
     ensemble_measures(models)
     (ensemble,) = (runs / "ensembles").iterdir()
     store = LogitStore(runs / "teachers", {"teacher": "a"}, size=9, num_classes=2).folder
     callbacks = Callbacks(should_stop=lambda: False, warn=lambda _: None, ensure_folder=lambda: None)
-    engine, options, trained = Engine.choose("cpu", "fp32", 1), TrainOptions(), runs / "models" / ("c" * 24)
+    engine, options, trained = (
+        Engine.choose("cpu", "fp32", 1),
+        TrainOptions(),
+        Model(address="c" * 24, folder=runs / "models" / ("c" * 24)),
+    )
     beside = {"state.safetensors": storage.tensor_bytes({"sums": torch.zeros(1)})}
     beside |= {"history.json": b'[{"epoch": 1, "loss": 0.5}]', "environment.json": b'{"continued": [], "threads": 1}'}
 
@@ -111,7 +116,8 @@ def records(folder: Path) -> Target:
 
     def checkpoint(name: str) -> Callable[[bytes], object]:
         def read(data: bytes) -> None:
-            storage.commit(trained / "checkpoints" / "000000001", beside | {name: data})
+            note = {"owner": trained.address}
+            storage.commit(trained.folder / "checkpoints" / "000000001", beside | {name: data}, note)
             Checkpoints("one", trained, engine, options, callbacks).resume()
 
         return read
@@ -121,7 +127,7 @@ def records(folder: Path) -> Target:
         path.write_bytes(data)
         with suppress(ValueError):
             read_metadata(str(models[0].folder))
-        write(runs, address="d" * 24, config=data).config()
+        write(runs / "other", config=data).config()
 
     def description(data: bytes) -> None:
         (store / "store.json").write_bytes(data)
