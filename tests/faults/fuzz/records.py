@@ -89,11 +89,8 @@ def records(folder: Path) -> Target:
     (ensemble,) = (runs / "ensembles").iterdir()
     store = LogitStore(runs / "teachers", {"teacher": "a"}, size=9, num_classes=2).folder
     callbacks = Callbacks(should_stop=lambda: False, warn=lambda _: None, ensure_folder=lambda: None)
-    engine, options, trained = (
-        Engine.choose("cpu", "fp32", 1),
-        TrainOptions(),
-        Model(address="c" * 24, folder=runs / "models" / ("c" * 24)),
-    )
+    engine, options = Engine.choose("cpu", "fp32", 1), TrainOptions()
+    trained = Model(address="c" * 24, folder=runs / "models" / ("c" * 24))
     beside = {"state.safetensors": storage.tensor_bytes({"sums": torch.zeros(1)})}
     beside |= {"history.json": b'[{"epoch": 1, "loss": 0.5}]', "environment.json": b'{"continued": [], "threads": 1}'}
 
