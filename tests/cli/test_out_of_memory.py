@@ -131,8 +131,7 @@ def test_what_was_handled_is_not_reported() -> None:
 
 def test_the_words_of_a_gpu_are_cut_short() -> None:
     advice = memory_advice(torch.OutOfMemoryError(CUDA))
-    assert advice.startswith("memory ran out (out of memory): lower the batch size") or "20.00 GiB" in advice
-    assert "https" not in advice
+    assert advice == "memory ran out (out of memory): lower the batch size, or the number of processes or threads"
 
 
 @pytest.mark.fault(43)
@@ -162,6 +161,7 @@ def test_imports_under_a_limit(megabytes: int, tutelage: Command) -> None:
     """What a command imports as it needs it does not fit: one line, no traceback."""
     done = tutelage(*WORDS, memory=megabytes)
     assert done.returncode == 1
-    line = done.stderr.splitlines()[-1]  # a library may have printed a line of its own before
-    assert line.startswith("tutelage: memory ran out")
+    # A library may print a line of its own before it gives up, so ours is not always the only one.
+    (line,) = (line for line in done.stderr.splitlines() if "memory ran out" in line)
+    assert line.startswith("tutelage: memory ran out"), done.stderr
     assert "Traceback" not in done.stderr

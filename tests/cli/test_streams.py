@@ -115,6 +115,7 @@ def test_a_reader_who_leaves_is_no_fault(
         patch.setattr(sys, "stdout", output)
         assert command(list(words)) == 0
     assert capsys.readouterr().err == ""
+    assert in_process(*words)[1]  # the next call in this process is not silent
 
 
 @pytest.mark.fault(44)

@@ -137,10 +137,10 @@ def in_process(
         signal.signal(number, handler)
 
 
-def test_help_says_how_arms_are_written(tutelage: Command) -> None:
-    said = tutelage("study", "--help").stdout
+def test_help_says_how_arms_are_written(in_process: Command) -> None:
+    said = in_process("study", "--help").stdout
     assert all(word in said for word in ("--arm", "--seeds", "--reference", "--markdown", "NAME=RECIPE", "FILE"))
-    assert "study" in tutelage("--help").stdout
+    assert "study" in in_process("--help").stdout
 
 
 def test_a_killed_study_continues(tutelage: Command, environment: dict[str, str], tmp_path: Path) -> None:

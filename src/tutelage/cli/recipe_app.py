@@ -124,7 +124,10 @@ def run_app(app: App, tokens: list[str]) -> Any:
 
     Errors: ``CycloptsError`` for tokens that are not its options.
     """
-    return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    from rich.console import Console
+
+    # The app would share one console among its calls, and rich silences a console for good once its reader has left.
+    return app(tokens, console=Console(), exit_on_error=False, print_error=False, result_action="return_value")
 
 
 def _recipe_owners(recipe: Callable[..., Any]) -> list[tuple[str, Callable[..., Any]]]:
