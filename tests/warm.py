@@ -55,7 +55,7 @@ class Warm:
         environment: Mapping[str, str],
         folder: Path,
         closed: Sequence[int] = (),
-        memory: int | None = None,
+        memory: float | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in ``folder`` with this environment and no other; what it prints is apart, by stream.
 
@@ -127,7 +127,7 @@ def run(
     outputs: Path,
     folder: str | None,
     closed: Sequence[int],
-    memory: int | None,
+    memory: float | None,
 ) -> None:
     """The body of a fork: the command, with its output in a file, or in two where it has a folder; never returns."""
     code = 1
@@ -151,7 +151,7 @@ def run(
             setattr(sys, ("stdin", "stdout", "stderr")[number], None)
         if memory is not None:
             (pages, *_) = Path("/proc/self/statm").read_text().split()
-            limit = int(pages) * resource.getpagesize() + memory * 2**20
+            limit = int(pages) * resource.getpagesize() + int(memory * 2**20)
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         from tutelage.cli import main
 
@@ -168,7 +168,15 @@ def run(
 
 
 if __name__ == "__main__":
-    for module in ("cyclopts", "rich.live", "rich.progress", "rich.table", "safetensors.torch", "scipy.stats"):
+    for module in (
+        "cyclopts",
+        "rich.live",
+        "rich.progress",
+        "rich.table",
+        "safetensors.torch",
+        "scipy.stats",
+        "torch._dynamo",
+    ):
         importlib.import_module(module)
     for module in ("datasets", "linear_model", "neighbors", "pipeline"):
         importlib.import_module(f"sklearn.{module}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import zlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -11,11 +12,14 @@ MAX_LISTED = 400
 """The most characters that the names to choose from take up in a message."""
 
 _EXHAUSTED = re.compile(
-    # torch on a CPU and on a GPU, C++, the dynamic loader, threads, and the system's own words
+    # torch on a CPU and on a GPU, C++, the dynamic loader, threads, the system's own words, zlib, and Python where it
+    # could not even make the error
     r"can't allocate memory|out of memory|std::bad_alloc|ALLOC_FAILED|failed to map segment|can't start new thread"
-    r"|cannot allocate memory|unable to allocate|insufficient memory",
+    r"|cannot allocate memory|unable to allocate|insufficient memory|Error -4 while|error return without exception set",
     re.IGNORECASE,
 )
+_TELLING = (RuntimeError, ImportError, OSError, SystemError, zlib.error)
+ADVICE = "lower the batch size, or the number of processes or threads"
 
 
 def printable(text: str) -> str:
@@ -24,6 +28,8 @@ def printable(text: str) -> str:
     >>> print(printable("cat\x1b[2J"), printable("caf\u00e9\udcff"))
     cat\x1b[2J café\udcff
     """
+    if text.isprintable():  # as nearly always, and also where no memory is left for more
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -69,7 +75,7 @@ def memory_fault(error: BaseException) -> BaseException | None:
     while fault is not None:
         if isinstance(fault, MemoryError) or (isinstance(fault, OSError) and fault.errno == errno.ENOMEM):
             return fault
-        if isinstance(fault, RuntimeError | ImportError | OSError | SystemError) and _EXHAUSTED.search(str(fault)):
+        if isinstance(fault, _TELLING) and _EXHAUSTED.search(str(fault)):
             return fault
         fault = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
     return None
@@ -88,7 +94,4 @@ def memory_advice(fault: BaseException) -> str:
     # Behind what is missing, torch prints an error code, a stack trace or advice of its own.
     reason = re.split(r"\.(?: |$)|Error code|Exception raised", text[match.start() :])[0] if match else text
     reason = printable(reason.strip(" .:"))[:160]
-    return (
-        f"memory ran out{f' ({reason})' if reason else ''}: lower the batch size, or the number of processes or "
-        "threads"
-    )
+    return f"memory ran out{f' ({reason})' if reason else ''}: {ADVICE}"

@@ -33,7 +33,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def tutelage(environment: dict[str, str], tmp_path: Path, warm: Warm) -> Command:
     def run(
-        *words: str, folder: Path = tmp_path, closed: Sequence[int] = (), memory: int | None = None, **extra: str
+        *words: str, folder: Path = tmp_path, closed: Sequence[int] = (), memory: float | None = None, **extra: str
     ) -> subprocess.CompletedProcess[str]:
         return warm.complete(words, environment | extra, folder, closed, memory)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.cli.conftest import Command, InProcess
-from tutelage import api, storage
+from tutelage import api, cli, storage
 from tutelage.engine import Engine
 from tutelage.errors import memory_advice, memory_fault
 from tutelage.models.build import check
@@ -77,6 +78,8 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "the import of a library": lambda: ImportError("libtorch.so: failed to map segment from shared object"),
     "the loader": lambda: OSError("libgomp.so.1: cannot allocate memory in static TLS block"),
     "the system": lambda: OSError(errno.ENOMEM, "Cannot allocate memory"),
+    "zlib": lambda: zlib.error("Error -4 while decompressing data"),
+    "Python without memory for an error": lambda: SystemError("error return without exception set"),
     "a thread": lambda: RuntimeError("can't start new thread"),
 }
 
@@ -156,12 +159,31 @@ def test_neither_a_network_nor_a_device_nor_a_file_is_blamed(monkeypatch: pytest
 
 
 @pytest.mark.fault(43)
-@pytest.mark.parametrize("megabytes", [2, 6])
-def test_imports_under_a_limit(megabytes: int, tutelage: Command) -> None:
-    """What a command imports as it needs it does not fit: one line, no traceback."""
+@pytest.mark.parametrize("megabytes", [0.5, 1, 2, 3, 3.25, 3.5, 6, 13, 20])
+def test_imports_under_a_limit(megabytes: float, tutelage: Command) -> None:
+    """What a command imports or reads as it needs it does not fit: one line, no traceback."""
     done = tutelage(*WORDS, memory=megabytes)
-    assert done.returncode == 1
-    # A library may print a line of its own before it gives up, so ours is not always the only one.
-    (line,) = (line for line in done.stderr.splitlines() if "memory ran out" in line)
-    assert line.startswith("tutelage: memory ran out"), done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("tutelage: memory ran out")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.fault(43)
+@pytest.mark.parametrize("last", [MemoryError(), SystemError("error return without exception set")])
+def test_not_even_the_report_fits(
+    last: Exception, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Python itself raises either where it has nothing left to make an error from."""
+
+    def fail(*words: object) -> int:
+        raise last
+
+    monkeypatch.setattr(cli, "command", fail)
+    monkeypatch.setattr(cli, "exit_on_signal", lambda *words: None)  # this process is that of other tests too
+    with pytest.raises(SystemExit) as end:
+        cli.main(["explain", "baseline"])
+    assert end.value.code == 1
+    out, error = capfd.readouterr()
+    assert out == ""
+    (line,) = error.splitlines()
+    assert line.startswith("tutelage: memory ran out: lower ")

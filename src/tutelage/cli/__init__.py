@@ -11,6 +11,10 @@ from collections.abc import Sequence
 from tutelage.cli.exit_codes import DONE, FAILED, MISTAKE, STOPPED
 from tutelage.cli.signals import exit_on_signal
 from tutelage.cli.streams import discard_output, open_missing_streams, print_what_encodings_lack, reader_has_left
+from tutelage.errors import ADVICE, memory_advice, memory_fault, printable
+
+OUT_OF_MEMORY = f"tutelage: memory ran out: {ADVICE}\n".encode()
+"""Made before it is needed, as nothing can be made then."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,7 +28,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     open_missing_streams()
     exit_on_signal(STOPPED, "tutelage: stopped; the same command continues from there\n")
-    code = command(list(sys.argv[1:] if argv is None else argv))
+    try:
+        code = command(list(sys.argv[1:] if argv is None else argv))
+    except Exception as error:
+        if os.environ.get("TUTELAGE_TRACEBACK") or memory_fault(error) is None:
+            raise
+        with contextlib.suppress(OSError):  # there was no memory left even to report that
+            os.write(2, OUT_OF_MEMORY)
+        code = FAILED
     exit_on_signal(code)
     sys.exit(code)
 
@@ -65,8 +76,6 @@ def _report(error: Exception) -> int:
 
     Errors: the error itself where nobody foresaw it.
     """
-    from tutelage.errors import memory_advice, memory_fault
-
     if os.environ.get("TUTELAGE_TRACEBACK"):
         raise error
     if (fault := memory_fault(error)) is not None:
@@ -87,8 +96,6 @@ def _report(error: Exception) -> int:
 
 def _print_error(text: str, code: int) -> int:
     """Print an error as one line; returns the exit code."""
-    from tutelage.errors import printable
-
     line = printable(" ".join(text.split())) or "unknown error"
     with contextlib.suppress(OSError):
         print(f"tutelage: {line}", file=sys.stderr, flush=True)
