@@ -32,7 +32,7 @@ demo: .venv/core ## A baseline and a tolerant lineage on 300 digits, two seeds, 
 
 # TUTELAGE_TEST_TIMEOUT=600 gives each test 600 seconds instead of 180, on a slow or busy machine.
 test: ready lint ## Everything CI checks
-	$(BIN)/python -m pytest -n 2 -m "not torture"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not torture"
 
 lint: .venv/dev ## Style, types and the floors
 	$(BIN)/ruff check

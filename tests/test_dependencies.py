@@ -75,11 +75,13 @@ def imports(file: str, text: str) -> Iterator[Found]:
                 yield Found(file=file, package=package, at_import=id(node) not in late, extra=extra)
 
 
-FOUND = [
-    found
-    for path in sorted(SOURCE.rglob("*.py"))
-    for found in imports(str(path.relative_to(SOURCE)), path.read_text(encoding="utf-8"))
-]
+@pytest.fixture(scope="module")
+def all_imports() -> list[Found]:
+    return [
+        found
+        for path in sorted(SOURCE.rglob("*.py"))
+        for found in imports(str(path.relative_to(SOURCE)), path.read_text(encoding="utf-8"))
+    ]
 
 
 def problem(found: Found) -> str | None:
@@ -98,13 +100,13 @@ def problem(found: Found) -> str | None:
     return None
 
 
-def test_what_is_imported_is_declared() -> None:
-    assert len({found.package for found in FOUND}) > 10
-    assert [text for text in map(problem, FOUND) if text] == []
+def test_what_is_imported_is_declared(all_imports: list[Found]) -> None:
+    assert len({found.package for found in all_imports}) > 10
+    assert [text for text in map(problem, all_imports) if text] == []
 
 
-def test_what_is_declared_is_imported() -> None:
-    assert CORE - {found.package for found in FOUND} == set()
+def test_what_is_declared_is_imported(all_imports: list[Found]) -> None:
+    assert CORE - {found.package for found in all_imports} == set()
 
 
 @pytest.mark.parametrize(

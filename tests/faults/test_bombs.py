@@ -204,14 +204,14 @@ def entry(**changes: Any) -> dict[str, Any]:
     return ONE | changes
 
 
-HEADERS = {
+HEADERS: dict[str, bytes | Callable[[], bytes]] = {
     "2^63": header(b"{}", length=2**63),
     "2^64 - 1": header(b"{}", length=2**64 - 1),
     "longer than the file": header(b"{}", length=2**22),
     "none": b"",
     "cut short": header({"a": ONE}, bytes(4))[:20],
-    "9 MiB of header: a million tensors have 60": header(b"{" + b" " * 9 * 2**20 + b"}"),
-    "20,000 tensors, the first too short": header(
+    "9 MiB of header: a million tensors have 60": lambda: header(b"{" + b" " * 9 * 2**20 + b"}"),
+    "20,000 tensors, the first too short": lambda: header(
         {f"t{k}": entry(shape=[int(k > 0)], data_offsets=[4 * k, 4 * k + 4]) for k in range(20_000)}, bytes(80_000)
     ),
     "overlap": header({"a": ONE, "b": ONE}, bytes(4)),
@@ -230,7 +230,7 @@ HEADERS = {
     "more data": header({"a": ONE}, bytes(8)),
     "less data": header({"a": ONE}, bytes(2)),
     "name twice": header(b'{"a":' + json.dumps(ONE).encode() + b',"a":' + json.dumps(ONE).encode() + b"}", bytes(4)),
-    "deep": header(b'{"a":' + b"[" * 10**6 + b"]" * 10**6 + b"}"),
+    "deep": lambda: header(b'{"a":' + b"[" * 10**6 + b"]" * 10**6 + b"}"),
     "list": header([]),
     "text": header(b'"a"'),
     "not a number": header(b'{"a": {"dtype": "F32", "shape": [NaN], "data_offsets": [0, 4]}}', bytes(4)),
@@ -242,37 +242,42 @@ HEADERS = {
 @pytest.mark.fault(29)
 @pytest.mark.parametrize("name", HEADERS)
 def test_absurd_headers_of_safetensors_are_refused_at_once(name: str, tmp_path: Path, tried: Tried) -> None:
-    path = tmp_path / "weights.safetensors"
-    path.write_bytes(HEADERS[name])
+    path, content = tmp_path / "weights.safetensors", HEADERS[name]
+    content = content() if callable(content) else content
+    path.write_bytes(content)
     readers = (storage.read_tensors, read_weights, lambda path: load_model(str(path), tmp_path))
     for read in readers:
         message, seconds, memory = refusal(lambda read=read: read(path))  # type: ignore[misc]
         assert str(path) in message
         assert len(message) < 600
         assert seconds < 1
-        assert memory < len(HEADERS[name]) + 2**27
+        assert memory < len(content) + 2**27
     tried(len(readers), "readers refused a header within one CPU second")
 
 
-BLOCKS = {
-    "999999999999-1.block": b"x" * 40,
-    "000000000000-9999999999.block": b"x" * 40,
-    "000000000000-99999999999999999999.block": b"x" * 40,
-    "000000000000-0.block": b"x" * 40,
-    "1x-2y.block": b"x" * 40,
-    "00-3.block": b"x" * 40,
-    "000000000001-3.block": b"x" * 32 + zlib.compress(bytes(2**26)),
-    "000000000000-2.block": b"x" * 31,
-    "000000000000--1.block": b"x" * 40,
-}
-FORGED = {
-    "a bomb": zlib.compress(bytes(2**26), 9),
-    "no zlib": b"no zlib",
-    "too few keys": zlib.compress(bytes(8)),
-    "beyond the store": zlib.compress(struct.pack("<6H", 40, 1, 1, 0, 0, 0)),
-    "far beyond the store": zlib.compress(struct.pack("<6H", *[65535] * 6)),
-    "nothing": b"",
-}
+def absurd_blocks() -> dict[str, bytes]:
+    return {
+        "999999999999-1.block": b"x" * 40,
+        "000000000000-9999999999.block": b"x" * 40,
+        "000000000000-99999999999999999999.block": b"x" * 40,
+        "000000000000-0.block": b"x" * 40,
+        "1x-2y.block": b"x" * 40,
+        "00-3.block": b"x" * 40,
+        "000000000001-3.block": b"x" * 32 + zlib.compress(bytes(2**26)),
+        "000000000000-2.block": b"x" * 31,
+        "000000000000--1.block": b"x" * 40,
+    }
+
+
+def forged_contents() -> dict[str, bytes]:
+    return {
+        "a bomb": zlib.compress(bytes(2**26), 9),
+        "no zlib": b"no zlib",
+        "too few keys": zlib.compress(bytes(8)),
+        "beyond the store": zlib.compress(struct.pack("<6H", 40, 1, 1, 0, 0, 0)),
+        "far beyond the store": zlib.compress(struct.pack("<6H", *[65535] * 6)),
+        "nothing": b"",
+    }
 
 
 def store(root: Path, warnings: list[str] | None = None) -> LogitStore:
@@ -297,10 +302,11 @@ def test_absurd_blocks_of_a_store_are_set_aside_at_once(tmp_path: Path, tried: T
     with store(tmp_path / "good") as first:
         first.write(torch.tensor([3, 7, 39]), torch.arange(9.0).reshape(3, 3))
     rows = (first.folder / "rows").read_bytes()
-    forged = {f"{3 * k + 3:012d}-3.block": packed for k, packed in enumerate(FORGED.values())}
+    forged = {f"{3 * k + 3:012d}-3.block": packed for k, packed in enumerate(forged_contents().values())}
     (first.folder / "rows").write_bytes(rows * (len(forged) + 1))
     sealed = {name: seal(name, packed, rows) + packed for name, packed in forged.items()}
-    for number, (name, content) in enumerate((BLOCKS | sealed).items()):
+    blocks = absurd_blocks()
+    for number, (name, content) in enumerate((blocks | sealed).items()):
         root, warnings = tmp_path / f"{number}", list[str]()
         shutil.copytree(tmp_path / "good", root)
         (root / first.folder.name / name).write_bytes(content)
@@ -314,7 +320,7 @@ def test_absurd_blocks_of_a_store_are_set_aside_at_once(tmp_path: Path, tried: T
             opened.write(torch.tensor([0]), torch.ones(1, 3))
         assert store(root, warnings).keys.tolist() == [0, 3, 7, 39], name
         assert len(warnings) == 1
-    tried(len(BLOCKS) + len(sealed), "absurd blocks set aside, within a second and 4 MiB")
+    tried(len(blocks) + len(sealed), "absurd blocks set aside, within a second and 4 MiB")
 
 
 @pytest.mark.fault(29)

@@ -85,8 +85,10 @@ def init_he(network: nn.Sequential, classifier_std: float | None = None) -> nn.S
 
     Convolutions come from N(0, 2 / (kernel area x output channels)), where a grouped convolution counts all its
     output channels; biases are zero. With `classifier_std`, linear weights come from N(0, classifier_std^2);
-    otherwise they stay as torch drew them.
+    otherwise they stay as torch drew them. On the meta device, which has no numbers, nothing is drawn.
     """
+    if any(parameter.is_meta for parameter in network.parameters()):
+        return network  # to "draw" there, torch imports its compiler: two seconds
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             fan = math.prod(module.kernel_size) * module.out_channels

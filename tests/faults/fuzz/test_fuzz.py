@@ -6,12 +6,16 @@ for the newest targets: three minutes of one core for all. The random seed is fi
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,25 +59,61 @@ pytestmark = [
 ]
 
 
+class Fuzzer:
+    """A process that has imported and instrumented the package, and forks for each target."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.fuzz"],
+            cwd=Path(__file__).parents[3],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, **request: object) -> int:
+        """Fuzz a target; returns the exit code."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError):  # with a fork that a time limit has left behind
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def fuzzer() -> Iterator[Fuzzer]:
+    with contextlib.closing(Fuzzer()) as process:
+        yield process
+
+
 @pytest.mark.parametrize(
     "target", [pytest.param(name, marks=pytest.mark.fault(*rows), id=name) for name, rows in TARGETS.items()]
 )
-def test_a_reader_accepts_any_bytes_or_raises_value_error(target: str, tmp_path: Path, tried: Tried) -> None:
+def test_a_reader_accepts_any_bytes_or_raises_value_error(
+    target: str, fuzzer: Fuzzer, tmp_path: Path, tried: Tried
+) -> None:
     seconds, seed = seconds_of(target), time.time_ns() % 2**31 if TORTURE else 1
-    count = 0
+    folder, log, count = tmp_path / "inputs", tmp_path / "log.txt", 0
+    folder.mkdir()
     while count <= 20:  # once, unless the machine is very slow
-        words = [target, str(seconds), str(seed + count), str(tmp_path), f"{limit(120):.0f}"]
-        completed = subprocess.run(
-            [sys.executable, "-m", "tests.faults.fuzz", *words],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            cwd=Path(__file__).parents[3],
+        code = fuzzer.run(
+            target=target,
+            seconds=seconds,
+            seed=seed + count,
+            folder=str(folder),
+            patience=round(limit(120)),
+            log=str(log),
         )
-        inputs = re.search(r"number_of_executed_units: (\d+)", completed.stderr)
-        inputs_left = [path.read_bytes() for path in tmp_path.iterdir() if path.is_file()]
-        assert completed.returncode == 0, f"seed {seed + count}: {inputs_left}\n{completed.stderr[-4000:]}"
+        output = log.read_text(errors="replace")
+        inputs = re.search(r"number_of_executed_units: (\d+)", output)
+        inputs_left = [path.read_bytes() for path in folder.iterdir() if path.is_file()]
+        assert code == 0, f"seed {seed + count}: {inputs_left}\n{output[-4000:]}"
         assert inputs is not None
         count += int(inputs[1])
     tried(count, f"inputs in {seconds} s, each read or refused with ValueError, within 10 s and 1 GiB")
