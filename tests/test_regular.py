@@ -28,6 +28,7 @@ from tutelage.recipes.study_spec import read_study
 from tutelage.study import Study, load_study, studies
 from tutelage.study.files import StudyRecord, load_failures, write_study
 from tutelage.teachers.logit_store import LogitStore
+from tutelage.teachers.rows import write_rows
 
 pytestmark = pytest.mark.timeout(limit(20))  # a reader that waits for a pipe would wait for ever
 
@@ -178,6 +179,29 @@ def test_a_link_to_a_file_is_a_file(tmp_path: Path) -> None:
     assert storage.read_regular(tmp_path / "b") == b"[1]"
     with pytest.raises(FileNotFoundError):
         storage.read_regular(tmp_path / "c")
+
+
+@pytest.mark.fault(30)
+@pytest.mark.parametrize("place", ["lock", "rows"])
+@pytest.mark.parametrize("kind", ["a link to a file", "a link to nothing", "a pipe", "a folder"])
+def test_what_is_changed_in_place_is_a_file(place: str, kind: str, tmp_path: Path) -> None:
+    """A lock, or the rows of a store, in a folder from a stranger: nothing outside of it is written or created."""
+    (tmp_path / "mine.txt").write_bytes(b"mine")
+    own = store(tmp_path).folder / ("rows" if place == "rows" else ".lock")
+    own.unlink()
+    if kind == "a pipe":
+        os.mkfifo(own)
+    elif kind == "a folder":
+        own.mkdir()
+    else:
+        own.symlink_to(tmp_path / ("mine.txt" if "file" in kind else "new.txt"))
+    with (
+        pytest.raises(ValueError, match=rf"{own.name} is a (link, not a file: delete it|pipe|folder)"),
+        storage.lock(own.parent),
+    ):
+        write_rows(own, 0, b"rows")
+    assert (tmp_path / "mine.txt").read_bytes() == b"mine"
+    assert not (tmp_path / "new.txt").exists()
 
 
 @pytest.mark.fault(30)

@@ -12,10 +12,11 @@ MAX_LISTED = 400
 """The most characters that the names to choose from take up in a message."""
 
 _EXHAUSTED = re.compile(
-    # torch on a CPU and on a GPU, C++, the dynamic loader, threads, the system's own words, zlib, and Python where it
-    # could not even make the error
+    # torch on a CPU and on a GPU, C++, the dynamic loader, threads, and the system's own words
     r"can't allocate memory|out of memory|std::bad_alloc|ALLOC_FAILED|failed to map segment|can't start new thread"
-    r"|cannot allocate memory|unable to allocate|insufficient memory|Error -4 while|error return without exception set",
+    r"|cannot allocate memory|unable to allocate|insufficient memory"
+    # zlib; Python where it could not even make the error
+    r"|Error -4 while|error return without exception set|without setting an exception",
     re.IGNORECASE,
 )
 _TELLING = (RuntimeError, ImportError, OSError, SystemError, zlib.error)
@@ -93,5 +94,7 @@ def memory_advice(fault: BaseException) -> str:
         return text
     # Behind what is missing, torch prints an error code, a stack trace or advice of its own.
     reason = re.split(r"\.(?: |$)|Error code|Exception raised", text[match.start() :])[0] if match else text
+    if isinstance(fault, SystemError):  # what Python says of itself helps nobody
+        reason = ""
     reason = printable(reason.strip(" .:"))[:160]
     return f"memory ran out{f' ({reason})' if reason else ''}: {ADVICE}"

@@ -11,12 +11,12 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import importlib.resources
 import importlib.util
 import inspect
 import json
-import pkgutil
 from collections.abc import Callable, Mapping
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, get_type_hints
 
 from tutelage.errors import unknown
@@ -189,6 +189,18 @@ def _normalize_floats(tree: Any) -> Any:
     return tree
 
 
+def submodules(package: str) -> list[ModuleType]:
+    """Import the modules of a package, by name.
+
+    >>> [module.__name__ for module in submodules("tutelage.experiments.papers")][0]
+    'tutelage.experiments.papers.born_again'
+    """
+    # Not by pkgutil, to which a folder that cannot be read, for want of memory say, is an empty one.
+    files = importlib.resources.files(package).iterdir()
+    names = sorted(file.name.removesuffix(".py") for file in files if file.name.endswith(".py"))
+    return [importlib.import_module(f"{package}.{name}") for name in names if name != "__init__"]
+
+
 def functions_returning(package: str, kind: type) -> dict[str, Callable[..., Any]]:
     """All public functions in the modules of a package that are declared to return ``kind``, by name.
 
@@ -197,8 +209,7 @@ def functions_returning(package: str, kind: type) -> dict[str, Callable[..., Any
     True
     """
     functions: dict[str, Callable[..., Any]] = {}
-    for entry in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        module = importlib.import_module(f"{package}.{entry.name}")
+    for module in submodules(package):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ != module.__name__ or name.startswith("_"):
                 continue

@@ -76,7 +76,7 @@ def test_no_step_makes_the_host_wait(engine: Engine, monkeypatch: pytest.MonkeyP
     run_step = step.RecordedSteps.run_step
 
     def without_synchronizing(self: step.RecordedSteps, *args: object, **kwargs: object) -> None:
-        with self.engine.unasked():
+        with self.engine.forbid_host_sync():
             run_step(self, *args, **kwargs)
 
     monkeypatch.setattr(step.RecordedSteps, "run_step", without_synchronizing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from tutelage.errors import ADVICE, memory_advice, memory_fault, printable
 
 OUT_OF_MEMORY = f"tutelage: memory ran out: {ADVICE}\n".encode()
 """Made before it is needed, as nothing can be made then."""
+RESERVE = 2**22
+"""Bytes of address space, never touched, that are free again to report that memory ran out."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,12 +46,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 def command(argv: list[str]) -> int:
     """Run the command; returns its exit code."""
     print_what_encodings_lack()
-    code = DONE
+    code, reserve = DONE, mmap.mmap(-1, RESERVE)
     try:
         code = _dispatch(argv)
         sys.stdout.flush()
         return code
     except (Exception, SystemExit) as error:
+        reserve.close()
         if reader_has_left(error):
             discard_output()
             return code
@@ -97,8 +101,11 @@ def _report(error: Exception) -> int:
 def _print_error(text: str, code: int) -> int:
     """Print an error as one line; returns the exit code."""
     line = printable(" ".join(text.split())) or "unknown error"
-    with contextlib.suppress(OSError):
+    try:
         print(f"tutelage: {line}", file=sys.stderr, flush=True)
+    except OSError as error:
+        if memory_fault(error) is not None:
+            raise
     try:
         sys.stdout.flush()
     except OSError:

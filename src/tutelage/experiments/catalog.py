@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING
 
 from tutelage.errors import listing, unknown
+from tutelage.serialization import submodules
 
 if TYPE_CHECKING:
     from tutelage.experiments.spec import Experiment, Unavailable
@@ -71,9 +70,7 @@ def _next_parts(prefix: str, names: Iterable[str]) -> list[str]:
 def _entries() -> dict[str, Experiment | Unavailable]:
     """Everything that the papers' files list, by name."""
     entries: dict[str, Experiment | Unavailable] = {}
-    papers = importlib.import_module("tutelage.experiments.papers")
-    for file in pkgutil.iter_modules(papers.__path__):
-        paper = importlib.import_module(f"{papers.__name__}.{file.name}")
+    for paper in submodules("tutelage.experiments.papers"):
         for entry in paper.experiments():
             assert entry.name not in entries, f"two experiments are named {entry.name}"
             entries[entry.name] = entry

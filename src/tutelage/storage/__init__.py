@@ -18,7 +18,7 @@ from tutelage.storage.files import (
 from tutelage.storage.folders import FORMAT, MANIFEST, commit, is_finished, read_listed, read_manifest, remove, verify
 from tutelage.storage.locks import lock
 from tutelage.storage.outputs import is_regular, write_output
-from tutelage.storage.regular import MAX_JSON, open_regular, read_regular
+from tutelage.storage.regular import MAX_JSON, open_own, open_regular, read_regular
 from tutelage.storage.system import sync
 from tutelage.storage.tensors import read_tensor_notes, read_tensors, tensor_bytes, tensors_in
 
@@ -40,6 +40,7 @@ __all__ = [
     "lock",
     "make_folder",
     "newest_checkpoint",
+    "open_own",
     "open_regular",
     "read_listed",
     "read_manifest",

@@ -14,6 +14,7 @@ from tutelage.errors import printable
 from tutelage.storage.errors import InUse
 from tutelage.storage.files import explain_write_errors, make_folder
 from tutelage.storage.holds import TEMPORARY, hold
+from tutelage.storage.regular import open_own
 
 ANNOUNCE_SECONDS = 1.0
 """The time after which a process that waits for a lock says so."""
@@ -30,12 +31,12 @@ def lock(folder: Path, wait: float = 1.0) -> Iterator[Callable[[], None]]:
     write, without a lock. Whoever waits for more than a second says for whom.
 
     Errors: :class:`InUse` after ``wait`` seconds, naming the holder; ``OSError`` for a folder that cannot be
-    written.
+    written; ``ValueError`` for something else than a file in the place of the lock.
     """
     make_folder(folder)
     path = folder / ".lock"
     with explain_write_errors(path, 0):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = open_own(path, os.O_RDWR | os.O_CREAT)
 
     def check() -> None:
         if not path.exists() or not os.path.samestat(path.stat(), os.fstat(handle)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -11,6 +12,7 @@ MAX_JSON = 16 * 2**20
 """The most bytes of a JSON file that are read; those that tutelage writes have some kilobytes, metrics megabytes."""
 
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # Windows has neither the flag nor files whose opening waits
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
@@ -39,11 +41,41 @@ def open_regular(path: Path) -> io.BufferedReader:
         if path.is_socket():  # which cannot be opened at all
             raise ValueError(f"{path} is a socket, not a file") from None
         raise error
-    mode = os.fstat(file.fileno()).st_mode
-    if not stat.S_ISREG(mode):
+    try:
+        _check_regular(path, file.fileno())
+    except ValueError:
         file.close()
-        raise ValueError(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a file")
+        raise
     return file
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file that tutelage changes in place; returns its descriptor. A new one may be created (``O_CREAT``).
+
+    Never through a link: in a folder from a stranger it may lead to a file of the user's.
+
+    Errors: ``ValueError`` that names the file and what it is; ``OSError``.
+    """
+    try:
+        handle = os.open(path, flags | _NOFOLLOW | _NONBLOCK, 0o644)
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder, not a file") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"{path} is a link, not a file: delete it") from None
+        raise
+    try:
+        _check_regular(path, handle)
+    except ValueError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _check_regular(path: Path, handle: int) -> None:
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a file")
 
 
 def _without_waiting(path: str, flags: int) -> int:

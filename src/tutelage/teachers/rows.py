@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,9 +42,9 @@ class RowTable:
 def write_rows(path: Path, start: int, data: bytes) -> None:
     """Write bytes from the offset ``start`` on, and flush them to disk; where that fails the file ends at ``start``.
 
-    Errors: ``storage.NoSpace``; ``OSError``.
+    Errors: ``storage.NoSpace``; ``OSError``; ``ValueError`` for a link or anything else that is no file.
     """
-    with path.open("r+b", buffering=0) as file:
+    with os.fdopen(storage.open_own(path, os.O_RDWR), "r+b", buffering=0) as file:
         try:
             with storage.explain_write_errors(path, len(data)):
                 file.seek(start)
