@@ -29,6 +29,7 @@ class OneByOne(TorchDataset[tuple[Tensor, int]]):
     """Training images as Pillow images, transformed one at a time."""
 
     def __init__(self, data: Dataset) -> None:
+        assert isinstance(data.images, Tensor)
         self.pixels = data.images.permute(0, 2, 3, 1).numpy()
         self.labels = data.labels.tolist()
         self.mean = torch.tensor(NORMALIZATION.mean)[:, None, None]

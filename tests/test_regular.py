@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 
 from tests.conftest import Tried, limit
+from tests.data.folders import read_folder, read_image
 from tests.data.test_folder import png
 from tutelage import storage
 from tutelage.artifacts.pretrained import read_metadata, weights_digest
 from tutelage.data.archive import read_unpacked
 from tutelage.data.cifar import import_archive
-from tutelage.data.folder import read_folder, read_image
 from tutelage.data.npz import read_npz
 from tutelage.export import load_model
 from tutelage.models.weights import read_weights

@@ -12,10 +12,10 @@ from tutelage.data import (
     CropFlip,
     ImageStore,
     Normalization,
-    RotatedCropFlip,
-    augmentation,
+    Rotated,
     image_store,
     normalization,
+    rotation,
 )
 
 
@@ -75,30 +75,30 @@ def test_a_normalization_does_not_depend_on_the_memory_layout(channels: int, siz
 
 @pytest.mark.parametrize("size", [(32, 32), (7, 8)])
 def test_rotation_agrees_with_pillow(size: tuple[int, int]) -> None:
-    views = RotatedCropFlip(padding=2, degrees=20.0)
-    crops = views.crop_flip.count
+    views = Rotated(of=CropFlip(padding=2), degrees=20.0)
+    crops = views.of.count
     image = torch.randint(1, 256, (1, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     store = ImageStore(image, views)
-    for step in (0, 9_000, augmentation.ANGLES // 2, 50_000, augmentation.ANGLES - 1):
-        number = views.identity % crops + crops * step
+    for step in (0, 9_000, rotation.ANGLES // 2, 50_000, rotation.ANGLES - 1):
+        number = views.of.identity % crops + crops * step
         rotated = store.cut(torch.tensor([0]), torch.tensor([number]))[0]
-        angle = 20.0 * (2 * step / augmentation.ANGLES - 1)
+        angle = 20.0 * (2 * step / rotation.ANGLES - 1)
         expected = Image.fromarray(image[0].permute(1, 2, 0).numpy()).rotate(angle)
         same = (rotated.permute(1, 2, 0).numpy() == np.asarray(expected)).all(-1)
         assert same.mean() > 0.98, angle  # Pillow counts in 16.16 fixed point: a pixel on an edge may differ
-        if step == augmentation.ANGLES // 2:
+        if step == rotation.ANGLES // 2:
             assert torch.equal(rotated, image[0])
 
 
 def test_rotated_views_are_drawn_uniformly_by_a_pure_function() -> None:
-    views, ids = RotatedCropFlip(degrees=15.0), torch.arange(20_000)
+    views, ids = Rotated(of=CropFlip(), degrees=15.0), torch.arange(20_000)
     numbers = views.draw(0, 3, ids)
     assert torch.equal(numbers.flip(0), views.draw(0, 3, ids.flip(0)))
     assert not torch.equal(numbers, views.draw(0, 4, ids))
     assert 0 <= int(numbers.min()) <= int(numbers.max()) < views.count
-    steps = torch.div(numbers, views.crop_flip.count, rounding_mode="floor").double() / augmentation.ANGLES
+    steps = torch.div(numbers, views.of.count, rounding_mode="floor").double() / rotation.ANGLES
     assert steps.mean().item() == pytest.approx(0.5, abs=0.01)
     assert steps.std().item() == pytest.approx(12**-0.5, abs=0.01)
-    assert torch.equal(numbers % views.crop_flip.count, CropFlip().draw(0, 3, ids))
+    assert torch.equal(numbers % views.of.count, CropFlip().draw(0, 3, ids))
     with pytest.raises(ValueError, match="degrees must be above 0"):
-        RotatedCropFlip(degrees=0.0)
+        Rotated(of=CropFlip(), degrees=0.0)

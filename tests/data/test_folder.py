@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -13,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tutelage.data import folder
-from tutelage.data.folder import read_folder, read_image
+from tests.data.folders import read_folder, read_image
+from tutelage.data import pixel_map
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -82,10 +83,17 @@ def test_kinds_of_files(kind: str, tmp_path: Path) -> None:
     [
         ("L", 100, [100]),
         ("1", 1, [255]),
-        ("LA", (100, 0), [100]),
+        ("LA", (100, 255), [100]),
+        (
+            "LA",
+            (100, 0),
+            [255],
+        ),  # composed on white
         ("I;16", 25_700, [100]),
         ("RGB", (10, 20, 30), [10, 20, 30]),
-        ("RGBA", (10, 20, 30, 0), [10, 20, 30]),
+        ("RGBA", (10, 20, 30, 255), [10, 20, 30]),
+        ("RGBA", (10, 20, 30, 0), [255, 255, 255]),
+        ("RGBA", (10, 20, 30, 51), [206, 208, 210]),
         ("P", 0, [0, 0, 0]),
     ],
 )
@@ -111,7 +119,7 @@ def test_a_palette_with_transparency_is_read(tmp_path: Path) -> None:
     image = Image.new("P", (8, 8), 1)
     image.putpalette([*RED, *BLUE])
     image.save(tmp_path / "x.png", transparency=bytes([0, 128]))
-    assert read_image(tmp_path / "x.png", channels=3, size=8)[:, 0, 0].tolist() == [*BLUE]
+    assert read_image(tmp_path / "x.png", channels=3, size=8)[:, 0, 0].tolist() == [127, 127, 255]
 
 
 def test_one_square_size_is_kept_and_others_become_64(tmp_path: Path) -> None:
@@ -120,9 +128,10 @@ def test_one_square_size_is_kept_and_others_become_64(tmp_path: Path) -> None:
             save(tmp_path / "same" / name / f"{row}.png", size=(20, 20))
             save(tmp_path / "wide" / name / f"{row}.png", size=(40, 20))
             save(tmp_path / "mixed" / name / f"{row}.png", size=(20 + row, 20 + row))
-    for kind, size, padding in (("same", 20, 1), ("wide", 64, 4), ("mixed", 64, 4)):
+    for kind, size, padding in (("same", 20, 1), ("wide", 64, 0), ("mixed", 64, 0)):
         info = read_folder(tmp_path / kind).info
         assert (info.height, info.width, info.padding) == (size, size, padding)
+        assert info.margin == (padding == 0)  # crops are cut out of larger images
 
 
 def test_the_middle_of_the_longer_side_is_kept(tmp_path: Path) -> None:
@@ -285,24 +294,28 @@ def test_too_few_images_to_cut_a_test_set(tmp_path: Path) -> None:
 @pytest.mark.fault(31)
 def test_a_test_folder_that_does_not_fit(tmp_path: Path) -> None:
     make(tmp_path / "train", a=3, b=3)
-    with pytest.raises(ValueError, match="has a train folder but no test folder"):
-        read_folder(tmp_path)
+    splits = read_folder(tmp_path)
+    assert (splits.info.train_size, splits.info.test_size) == (5, 1)  # of a training set alone a part is the test set
     (tmp_path / "test").mkdir()
-    with pytest.raises(ValueError, match="test' has no class folders"):
+    with pytest.raises(ValueError, match="has a test folder without class folders of images"):
         read_folder(tmp_path)
-    make(tmp_path / "test", a=3, c=3)
-    with pytest.raises(ValueError, match="has images of class 'c' in test but not in train"):
+    (tmp_path / "test" / "b").mkdir()
+    make(tmp_path / "test", a=3)
+    assert read_folder(tmp_path).info.test_size == 3  # an empty class is as one that is missing
+    make(tmp_path / "test", c=3)
+    with pytest.raises(ValueError, match=r"test/c' has images of class 'c', and train has none"):
         read_folder(tmp_path)
 
 
 @pytest.mark.fault(27)
-def test_more_than_fits_in_memory_is_refused_before_it_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(tmp_path, a=5, b=5)
-    monkeypatch.setattr(folder, "MAX_BYTES", 10 * 3 * 32 * 32 - 1)
-    with pytest.raises(
-        ValueError,
-        match=r"needs 30720 bytes in memory \(10 images of 32 x 32\), more than the 30719 that are allowed",
-    ):
-        read_folder(tmp_path)
+def test_images_lie_where_there_is_room_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little in memory; more in a file that is mapped; without the disk for that in memory, or nowhere."""
+    free, memory = 10**12, 10**10
+    monkeypatch.setattr(pixel_map.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 0, free))
+    monkeypatch.setattr(pixel_map, "_available_memory", lambda: memory)
+    assert pixel_map.store_for(10**6, tmp_path / "none" / "yet") == "resident"
+    assert pixel_map.store_for(10**9, tmp_path) == "mapped"
+    free = 10**9
+    assert pixel_map.store_for(10**9, tmp_path) == "resident"
+    memory = 10**9
+    assert pixel_map.store_for(10**9, tmp_path) == "decoded"

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Tried
+from tests.data.folders import read_image
 from tests.data.test_folder import png
-from tutelage.data.folder import FORMATS, read_image
+from tutelage.data.decode import FORMATS
 from tutelage.data.image_files import MAX_PLAIN, open_bounded
 
 GIF = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0)

@@ -36,7 +36,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     assert splits.info.class_names == ("cat", "dog", "<script>alert(1)</script>\n")
     info = splits.info
     assert (info.channels, info.height, info.width, info.train_size, info.test_size) == (1, 5, 4, 6, 3)
-    assert (info.padding, info.flip) == (1, True)
+    assert (info.padding, info.flip) == (1, info.channels == 3)
     np.testing.assert_array_equal(splits.train.images[:, 0].numpy(), GOOD["train_images"])
     assert splits.train.labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert splits.test.labels.dtype == torch.int64

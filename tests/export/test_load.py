@@ -271,7 +271,7 @@ def test_images_that_are_none(loaded: LoadedModel, tmp_path: Path) -> None:
     for path, message in [
         (tmp_path / "text.png", r"text\.png' is not an image"),
         (tmp_path / "none.png", r"none\.png' cannot be read"),
-        (tmp_path, "cannot be read"),
+        (tmp_path, "is a folder, not a file"),
     ]:
         with pytest.raises(ValueError, match=message):
             list(classify(loaded, [path]))

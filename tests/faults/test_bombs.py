@@ -43,7 +43,9 @@ from PIL import Image
 from tutelage import storage
 from tutelage.data import DataConfig
 from tutelage.data.cifar import import_archive
-from tutelage.data.folder import read_image
+from tutelage.data.decode import read_image
+from tutelage.data.preparation import Preparation
+square = Preparation(channels=3, size=8, side=8)
 from tutelage.data.load import load
 from tutelage.export import load_model
 from tutelage.models.weights import read_weights
@@ -54,8 +56,8 @@ Image.init()
 readers = {
     "set.tar.gz": lambda path: import_archive("cifar10", path, folder / "data"),
     ".npz": lambda path: load(DataConfig(name=str(path)), folder),
-    ".png": lambda path: read_image(path, 3, 8),
-    ".tif": lambda path: read_image(path, 3, 8),
+    ".png": lambda path: read_image(path, square),
+    ".tif": lambda path: read_image(path, square),
     ".pt": read_weights,
     ".safetensors": read_weights,
     ".json": lambda path: parse_json(path.read_bytes(), "a"),

@@ -23,6 +23,7 @@ from PIL import Image
 
 from tests.conftest import Many, Tried
 from tests.data.conftest import tar_gz
+from tests.data.folders import read_image
 from tests.faults.foreign import (
     OPTIONS,
     RUN,
@@ -41,7 +42,6 @@ from tutelage.analysis import load_results
 from tutelage.artifacts.model import Model
 from tutelage.data import DataConfig
 from tutelage.data.cifar import import_archive, load_cifar
-from tutelage.data.folder import read_image
 from tutelage.data.layouts import LAYOUTS
 from tutelage.data.load import load
 from tutelage.data.pickles import read_pickle

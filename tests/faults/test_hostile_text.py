@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 
 from tests.conftest import Tried
+from tests.data.folders import read_folder
 from tests.report import made
 from tutelage.analysis import load_results
 from tutelage.cli import command
 from tutelage.cli.console import print_tables, printable_lines
-from tutelage.data.folder import read_folder
 from tutelage.data.npz import read_npz
 from tutelage.errors import printable
 from tutelage.lineage import Generation

@@ -9,7 +9,7 @@ import torch
 from tests.conftest import make_splits
 from torch import Tensor
 
-from tutelage.data import Batch, BatchLoader, CropFlip, Normalization, RotatedCropFlip
+from tutelage.data import Batch, BatchLoader, CropFlip, Normalization, Rotated
 from tutelage.engine import Engine
 from tutelage.methods.hinton import distillation
 from tutelage.models.build import build
@@ -167,7 +167,7 @@ def test_a_network_in_bfloat16_is_kept_exactly_in_two_bytes() -> None:
     assert exact_dtype(living(precision="fp32")(batch).logits) is torch.float32
 
 
-ROTATED = RotatedCropFlip(padding=1, degrees=10.0)
+ROTATED = Rotated(of=CropFlip(padding=1), degrees=10.0)
 
 
 def rotated_data() -> BatchLoader:

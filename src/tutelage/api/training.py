@@ -9,6 +9,7 @@ from typing import Any
 
 from tutelage.analysis import Comparison, Results, compare, load_results
 from tutelage.analysis.statistics import PairedTest
+from tutelage.data.pixel_map import Store
 from tutelage.lineage import Lineage, TeacherStore, TrainOptions
 from tutelage.paths import runs_folder
 from tutelage.recipes import call, study_spec
@@ -25,6 +26,8 @@ def run(
     precision: str = "auto",
     threads: int | None = None,
     processes: int | None = None,
+    image_store: Store = "auto",
+    workers: int | None = None,
     watch_test: bool = False,
     meter: bool = False,
     teacher_store: TeacherStore = "off",
@@ -50,7 +53,13 @@ def run(
     one_arm = Study(lineages=(call(recipe, **arguments),), seeds=tuple(seeds))
     folder = runs_folder() if runs is None else Path(runs)
     execution = Execution.plan(
-        len(one_arm.seeds), device=device, precision=precision, threads=threads, processes=processes
+        len(one_arm.seeds),
+        device=device,
+        precision=precision,
+        threads=threads,
+        processes=processes,
+        image_store=image_store,
+        workers=workers,
     )
     options = TrainOptions(watch_test=watch_test, meter=meter, teacher_store=teacher_store, strict=strict)
     failures = _failures(execute(one_arm, runs=folder, execution=execution, options=options, track=track))
@@ -72,6 +81,8 @@ def study(
     precision: str = "auto",
     threads: int | None = None,
     processes: int | None = None,
+    image_store: Store = "auto",
+    workers: int | None = None,
     watch_test: bool = False,
     meter: bool = False,
     teacher_store: TeacherStore = "off",
@@ -97,7 +108,13 @@ def study(
     several_arms = study_spec.study(arms, seeds=seeds, reference=reference, name=name, **shared)
     folder = runs_folder() if runs is None else Path(runs)
     execution = Execution.plan(
-        len(several_arms.seeds), device=device, precision=precision, threads=threads, processes=processes
+        len(several_arms.seeds),
+        device=device,
+        precision=precision,
+        threads=threads,
+        processes=processes,
+        image_store=image_store,
+        workers=workers,
     )
     options = TrainOptions(watch_test=watch_test, meter=meter, teacher_store=teacher_store, strict=strict)
     _failures(execute(several_arms, runs=folder, execution=execution, options=options, track=track))

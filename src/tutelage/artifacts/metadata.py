@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tutelage.data import Normalization
+from tutelage.data.preparation import Preparation
 from tutelage.storage import Damaged
 from tutelage.validation import checked, parse_json
 
@@ -24,7 +25,8 @@ class ModelMetadata:
     """The input, the classes and the origin of a model.
 
     An exported program takes float32 images ``[N, channels, height, width]`` with values from 0 to 1, normalizes them
-    and returns logits ``[N, K]``. ``about`` is plain JSON for people to read.
+    and returns logits ``[N, K]``. ``about`` is plain JSON for people to read. ``preparation`` says how the image
+    files that it was trained on became such images; None where these were arrays.
 
     Errors: ``ValueError`` naming the field that is not valid.
 
@@ -42,6 +44,7 @@ class ModelMetadata:
     normalization: Normalization
     class_names: tuple[str, ...]
     about: dict[str, Any] = field(default_factory=dict)
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model:
@@ -77,6 +80,7 @@ class ModelMetadata:
                 "channels": self.channels,
                 "height": self.height,
                 "width": self.width,
+                "files": self.preparation and asdict(self.preparation),
             },
             "output": {"name": "logits", "dtype": "float32"},
             "normalization": {
@@ -120,6 +124,7 @@ def parse(value: Any, where: str) -> ModelMetadata:
             normalization=read_normalization(value["normalization"]),
             class_names=_names(value["class_names"]),
             about=value["about"],
+            preparation=read_preparation(size.get("files"), size["channels"]),
         )
     except KeyError as error:
         raise Damaged(f"{where} is not model metadata of tutelage: it has no {error}") from None
@@ -145,6 +150,7 @@ def from_config(config: Mapping[str, Any], where: str, about: dict[str, Any] | N
             normalization=read_normalization(config["normalization"]),
             class_names=_names(config["class_names"]),
             about=about or {},
+            preparation=read_preparation(config.get("files"), channels),
         )
     except ValueError as error:
         raise Damaged(f"{where} does not describe a model: {error}") from None
@@ -159,6 +165,23 @@ def read_normalization(value: Any) -> Normalization:
     Normalization(mean=(0.5,), std=(0.25,), size=224)
     """
     return Normalization(tuple(value["mean"]), tuple(value["std"]), value.get("size"))
+
+
+def read_preparation(value: Any, channels: int) -> Preparation | None:
+    """Read a preparation from JSON, of an untrusted file.
+
+    Errors: ``ValueError`` naming the field.
+    """
+    if value is None:
+        return None
+    fields = checked(value, Mapping[str, Any], "input.files")
+    for name in ("size", "channels", "side", "white"):
+        if not _is_size(fields[name]):
+            raise ValueError(f"input.files.{name} is {_short(fields[name])}: expected 1 to {MAX_PIXELS}")
+    if fields["channels"] != channels or fields["side"] < fields["size"]:
+        raise ValueError(f"input.files is {_short(value)}: it does not match the input")
+    names = ("size", "channels", "resize", "side", "white")
+    return Preparation(**{name: fields[name] for name in names})
 
 
 def parse_text(text: str | bytes, where: str) -> ModelMetadata:

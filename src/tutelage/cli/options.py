@@ -45,6 +45,9 @@ class TrainingOptions:
         precision: bf16, fp32 or auto; auto takes bf16 where the processor multiplies it natively.
         threads: Threads per process; by default the processes that run at once share the cores.
         processes: The number of seeds that run at once; by default one per core, or one on a GPU.
+        image_store: Where image files lie once they are decoded: resident in memory, mapped from a file that all
+            processes share, or decoded anew for every view; auto takes mapped where the disk has the room.
+        workers: Processes that cut training images ahead; by default as many as cores where they are decoded anew.
         strict: Refuse to resume in a different environment or on different data. Without it, tutelage warns and
             records the change.
         watch_test: Measure the test set after every epoch too. Nothing is chosen by it, and the tables say so.
@@ -61,6 +64,8 @@ class TrainingOptions:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     threads: int | None = None
     processes: int | None = None
+    image_store: Literal["auto", "resident", "mapped", "decoded"] = "auto"
+    workers: int | None = None
     strict: bool = False
     watch_test: bool = False
     meter: bool = False
@@ -82,6 +87,8 @@ class TrainingOptions:
             precision=self.precision,
             threads=self.threads,
             processes=self.processes,
+            image_store=self.image_store,
+            workers=self.workers,
         )
 
     def train_options(self) -> TrainOptions:

@@ -1,10 +1,11 @@
 """Datasets as values, and batches whose randomness is a pure function."""
 
-from tutelage.data.augmentation import CropFlip, RotatedCropFlip
+from tutelage.data.augmentation import CropFlip, MarginCrop, Views
 from tutelage.data.batches import Batch, BatchLoader
 from tutelage.data.dataset import DataConfig, Dataset, DatasetInfo, Splits
 from tutelage.data.image_store import ImageStore
 from tutelage.data.normalization import Normalization
+from tutelage.data.rotation import Rotated
 
 __all__ = [
     "Batch",
@@ -14,7 +15,9 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "ImageStore",
+    "MarginCrop",
     "Normalization",
-    "RotatedCropFlip",
+    "Rotated",
     "Splits",
+    "Views",
 ]

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from tutelage import functional
-from tutelage.engine import widest_float
+
+
+@runtime_checkable
+class Views(Protocol):
+    """A family of numbered views. Frozen, part of a lineage, and the same on every device and in every process."""
+
+    @property
+    def count(self) -> int:
+        """The number of views per image."""
+        ...
+
+    @property
+    def views_repeat(self) -> bool:
+        """Whether a training run shows the same view of an image more than once."""
+        ...
+
+    def draw(self, seed: int, epoch: int, ids: Tensor) -> Tensor:
+        """Draw a view for each sample, a pure function of (seed, epoch, sample id): int64 ``[B]``."""
+        ...
+
+    def cut(self, image: np.ndarray, view: int, size: int) -> np.ndarray:
+        """Cut a view, uint8 ``[size, size, C]``, out of an image ``[height, width, C]``."""
+        ...
+
+    def transform(self, pixels: Tensor, views: Tensor) -> Tensor:
+        """Apply what is computed on the training device to pixels that were cut, ``[B, H, W, C]``."""
+        ...
+
+    def describe(self) -> str:
+        """The augmentation in words: "random crop, mirrored"."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +85,7 @@ class CropFlip:
     def draw(self, seed: int, epoch: int, ids: Tensor) -> Tensor:
         """Draw a view for each sample, a pure function of (seed, epoch, sample id): int64 ``[B]``.
 
+        >>> import torch
         >>> ids = torch.arange(4)
         >>> bool((CropFlip().draw(0, 3, ids).flip(0) == CropFlip().draw(0, 3, ids.flip(0))).all())
         True
@@ -67,77 +98,95 @@ class CropFlip:
         crops = views // 2 if self.flip else views
         return crops // self.shifts, crops % self.shifts, mirrored
 
+    def cut(self, image: np.ndarray, view: int, size: int) -> np.ndarray:
+        """Cut a view out of an image ``[size, size, C]``.
+
+        >>> CropFlip(padding=1).cut(np.array([[[1], [2]], [[3], [4]]]), view=1, size=2)[:, :, 0].tolist()
+        [[0, 0], [1, 0]]
+        """
+        crop, mirrored = divmod(view, 2) if self.flip else (view, 0)
+        top, left = (position - self.padding for position in divmod(crop, self.shifts))
+        return _window(image, top, left, size, bool(mirrored))
+
     def transform(self, pixels: Tensor, views: Tensor) -> Tensor:
-        """Apply the part of a view that follows crop and mirror to pixels ``[B, H, W, C]``: nothing here."""
+        """Return the pixels: all of a view is cut."""
         return pixels
 
+    def describe(self) -> str:
+        """The augmentation in words."""
+        crop = f"shifted by up to {self.padding} pixels" if self.padding else ""
+        return ", ".join(part for part in (crop, "mirrored" if self.flip else "") if part) or "as they are"
 
-ANGLES = 1 << 16
-"""How many angles a rotation is drawn from: so many that no image is likely to be shown at the same one twice."""
+
+STEPS = 256
+"""How many positions along one axis a crop is drawn from, where images differ in size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RotatedCropFlip(CropFlip):
-    """Crop and mirror, then rotate about the centre by up to ``degrees`` either way, filling with black.
+class MarginCrop:
+    """Crop ``size x size`` pixels anywhere in a larger image, and mirror half of the time.
 
-    Formula: the angle is ``degrees (2 t / 65536 - 1)``, ``t`` uniform from 0 to 65535; each pixel takes the value of
-    the nearest source pixel. The number of a view is ``t`` times the number of crop-and-mirror views, plus the number
-    of its crop-and-mirror view.
+    Formula: of an image of height h, ``padding`` black pixels on each side included, the crop begins at
+    ``floor(q (h - size + 1) / 256)``, q from 0 to 255, and likewise along the width. The number of a view is
+    ``(q_y 256 + q_x) 2 + mirrored``, or ``q_y 256 + q_x`` without ``flip``.
 
-    >>> RotatedCropFlip(degrees=15.0).views_repeat
-    False
-
-    Source: the official code of arXiv 1909.11723 rotates by up to 15 degrees.
+    >>> MarginCrop().count, MarginCrop(flip=False).count
+    (131072, 65536)
     """
 
-    degrees: float = 15.0
+    padding: int = 0
+    flip: bool = True
 
     def __post_init__(self) -> None:
-        CropFlip.__post_init__(self)
-        if not 0.0 < self.degrees <= 180.0:
-            raise ValueError(f"degrees must be above 0 and at most 180, not {self.degrees}")
-
-    @property
-    def crop_flip(self) -> CropFlip:
-        """The crop-and-mirror part of the views."""
-        return CropFlip(padding=self.padding, flip=self.flip)
+        if self.padding < 0:
+            raise ValueError(f"padding must be a number of pixels >= 0, not {self.padding}")
 
     @property
     def count(self) -> int:
         """The number of views per image."""
-        return self.crop_flip.count * ANGLES
-
-    @property
-    def identity(self) -> int:
-        """The number of the view that leaves an image unchanged."""
-        return self.crop_flip.identity + self.crop_flip.count * (ANGLES // 2)
+        return STEPS**2 * (2 if self.flip else 1)
 
     @property
     def views_repeat(self) -> bool:
-        """Whether a training run shows the same view of an image more than once."""
+        """Whether a training run shows the same view of an image more than once: too seldom to count on it."""
         return False
 
     def draw(self, seed: int, epoch: int, ids: Tensor) -> Tensor:
         """Draw a view for each sample, a pure function of (seed, epoch, sample id): int64 ``[B]``."""
-        angles = (functional.uniform(seed, 4, epoch, ids) * ANGLES).long()
-        return self.crop_flip.draw(seed, epoch, ids) + self.crop_flip.count * angles
+        return (functional.uniform(seed, epoch, ids) * self.count).long()
 
-    def decode(self, views: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Decode the crop and mirror of view numbers, as :meth:`CropFlip.decode`."""
-        return self.crop_flip.decode(views % self.crop_flip.count)
+    def cut(self, image: np.ndarray, view: int, size: int) -> np.ndarray:
+        """Cut a view, uint8 ``[size, size, C]``, out of an image ``[height, width, C]``.
+
+        >>> image = np.arange(12).reshape(3, 4, 1)
+        >>> MarginCrop(flip=False).cut(image, view=255 * 256, size=2)[:, :, 0].tolist()
+        [[4, 5], [8, 9]]
+        """
+        crop, mirrored = divmod(view, 2) if self.flip else (view, 0)
+        top, left = (
+            step * (side + 2 * self.padding - size + 1) // STEPS - self.padding
+            for step, side in zip(divmod(crop, STEPS), image.shape, strict=False)
+        )
+        return _window(image, top, left, size, bool(mirrored))
 
     def transform(self, pixels: Tensor, views: Tensor) -> Tensor:
-        """Rotate uint8 pixels ``[B, H, W, C]``, each image by the angle of its view."""
-        steps = torch.div(views, self.crop_flip.count, rounding_mode="floor")
-        angles = (steps.to(widest_float(steps.device)) * (2 / ANGLES) - 1) * (self.degrees * math.pi / 180)
-        cos, sin = angles.cos()[:, None, None], angles.sin()[:, None, None]
-        batch, height, width, channels = pixels.shape
-        # For each output pixel, the input pixel that the inverse rotation of its centre falls into.
-        y = torch.arange(height, device=pixels.device)[:, None] + 0.5 - height / 2
-        x = torch.arange(width, device=pixels.device)[None, :] + 0.5 - width / 2
-        source_x = (cos * x - sin * y + width / 2).floor().long()
-        source_y = (sin * x + cos * y + height / 2).floor().long()
-        inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
-        indices = torch.where(inside, source_y * width + source_x, 0).view(batch, -1, 1).expand(-1, -1, channels)
-        rotated = pixels.reshape(batch, -1, channels).gather(1, indices).view_as(pixels)
-        return rotated * inside[..., None]
+        """Return the pixels: all of a view is cut."""
+        return pixels
+
+    def describe(self) -> str:
+        """The augmentation in words."""
+        padded = f" of images with a border of {self.padding} pixels" if self.padding else ""
+        return f"random crop{padded}{', mirrored' if self.flip else ''}"
+
+
+def _window(image: np.ndarray, top: int, left: int, size: int, mirrored: bool) -> np.ndarray:
+    """The pixels of a window that may reach beyond the image, where it is black."""
+    height, width, channels = image.shape
+    if 0 <= top <= height - size and 0 <= left <= width - size:
+        window = image[top : top + size, left : left + size]
+    else:
+        window = np.zeros((size, size, channels), image.dtype)
+        rows = slice(max(0, -top), min(size, height - top))
+        columns = slice(max(0, -left), min(size, width - left))
+        window[rows, columns] = image[rows.start + top : rows.stop + top, columns.start + left : columns.stop + left]
+    return window[:, ::-1] if mirrored else window

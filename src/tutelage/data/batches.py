@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from tutelage import functional
-from tutelage.data.augmentation import CropFlip
+from tutelage.data.augmentation import Views
 from tutelage.data.dataset import Dataset
+from tutelage.data.file_views import FileViews
 from tutelage.data.image_store import ImageStore
 from tutelage.data.normalization import Normalization
 
@@ -56,14 +57,18 @@ class Plan(NamedTuple):
 
 
 class BatchLoader:
-    """A training set on its device, served in batches; the content of a batch is a function of (seed, epoch, index).
+    """A training set, served in batches; the content of a batch is a function of (seed, epoch, index).
 
-    Unlike a ``torch.utils.data.DataLoader`` it has no workers and no state: all images are in memory, and any batch
-    of any epoch can be computed directly.
+    Unlike a ``torch.utils.data.DataLoader`` it owns no order: any batch of any epoch can be computed directly. Where
+    images are cut by workers, :meth:`begin` tells these which batches come next.
     """
 
-    def __init__(self, dataset: Dataset, views: CropFlip, batch_size: int, device: torch.device) -> None:
-        self.images = ImageStore(dataset.images, views, device)
+    def __init__(self, dataset: Dataset, views: Views, batch_size: int, device: torch.device) -> None:
+        self.images: ImageStore | FileViews
+        if isinstance(dataset.images, Tensor):
+            self.images = ImageStore(dataset.images, views, device)
+        else:
+            self.images = FileViews(dataset.images, views, device, dataset.images.workers)
         self.labels = dataset.labels.to(device)
         self.ids = dataset.ids.to(device)
         self.views = views
@@ -72,6 +77,11 @@ class BatchLoader:
     def __len__(self) -> int:
         """The number of batches per epoch; the last may be smaller."""
         return -(-len(self.labels) // self.batch_size)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether views are cut on the training device, without the host."""
+        return isinstance(self.images, ImageStore)
 
     def size(self, index: int) -> int:
         """The number of images in the batch at ``index``."""
@@ -82,6 +92,12 @@ class BatchLoader:
         rows = functional.permutation(len(self.labels), seed, 0, epoch).to(self.labels.device)
         ids = self.ids[rows]
         return Plan(epoch, rows, self.views.draw(seed, epoch, ids), functional.hash_ints(seed, 1, epoch, ids))
+
+    def begin(self, plan: Plan, start: int = 0) -> None:
+        """Announce that the batches of a plan come next, from the batch at index ``start`` on."""
+        if isinstance(self.images, FileViews):
+            firsts = range(start * self.batch_size, len(plan.rows), self.batch_size)
+            self.images.begin([plan.part(first, self.batch_size)[:2] for first in firsts])
 
     def batch(self, rows: Tensor, views: Tensor, keys: Tensor) -> Batch:
         """Cut the given views of the given rows."""
@@ -97,5 +113,6 @@ class BatchLoader:
     def batches(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Iterate over the batches of one epoch, from the batch at index ``start`` on."""
         plan = self.plan(seed, epoch)
+        self.begin(plan, start)
         for first in range(start * self.batch_size, len(plan.rows), self.batch_size):
             yield self.batch(*plan.part(first, self.batch_size))

@@ -1,14 +1,25 @@
-"""The values of the data package: a dataset's configuration, its description, and its images in memory."""
+"""The values of the data package: a dataset's configuration, its description, and its images."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
+import numpy as np
 from torch import Tensor
 
 from tutelage.data.normalization import Normalization
+from tutelage.data.pixels import FileImages
+from tutelage.data.preparation import Preparation, Resize
+from tutelage.functional.random import permutation
+
+Images = Tensor | FileImages
+"""uint8 ``[N, C, H, W]``, as evaluation shows them: ``len``, ``shape``, and ``images[rows]`` for a slice or rows."""
+MEASURED = 20_000
+"""Of more image files than these, the normalization is that of so many, always the same ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,29 +30,55 @@ class DataConfig:
     the path of a folder of images. ``train_size`` and ``test_size`` keep that many training and test images, with the
     class shares of the whole; ``holdout`` takes that many out of the training set as a validation set.
 
-    >>> DataConfig(name="digits", train_size=300)
-    DataConfig(name='digits', train_size=300, holdout=0, test_size=None)
+    ``image_size`` and ``resize`` say how image files are prepared, see :class:`Preparation`; without ``image_size``
+    it is that of the files where these are small, or ``network_size``, where the network is made for a size.
+
+    >>> DataConfig(name="digits", train_size=300).image_size is None
+    True
     """
 
     name: str = "digits"
     train_size: int | None = None
     holdout: int = 0
     test_size: int | None = None
+    image_size: int | None = None
+    resize: Resize = "shorter"
+    network_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileRows:
+    """The files that images come from: a name and a SHA-256 for each, uint8 ``[N, 32]``, and their preparation."""
+
+    names: Sequence[str]
+    digests: np.ndarray
+    preparation: Preparation
+
+    def content_digest(self) -> str:
+        """SHA-256 over the preparation and the digests of the files: what decides all pixels."""
+        digest = hashlib.sha256(json.dumps(asdict(self.preparation), sort_keys=True).encode())
+        digest.update(np.ascontiguousarray(self.digests).data)
+        return digest.hexdigest()
+
+    def subset(self, rows: Tensor) -> FileRows:
+        """The given rows, in that order."""
+        return FileRows([self.names[row] for row in rows.tolist()], self.digests[rows.numpy()], self.preparation)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # no slots: cached_property keeps its value in __dict__
 class Dataset:
-    """Images with their labels, held in memory and never modified: what is measured of them is measured once.
+    """Images with their labels, never modified: what is measured of them is measured once.
 
     Shapes: ``images`` uint8 ``[N, C, H, W]``; ``labels`` int64 ``[N]``; ``ids`` int64 ``[N]``, the number of each
     image in the set it was taken from, so that a subset sees the same views as the whole; ``coarse_labels`` int64
-    ``[N]`` where the dataset has superclasses.
+    ``[N]`` where the dataset has superclasses; ``files`` where the images come from files.
     """
 
-    images: Tensor
+    images: Images
     labels: Tensor
     ids: Tensor
     coarse_labels: Tensor | None = None
+    files: FileRows | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,22 +93,36 @@ class Dataset:
         tensor([2, 0])
         """
         return Dataset(
-            images=self.images[rows],
+            images=self.images[rows] if isinstance(self.images, Tensor) else self.images.subset(rows),
             labels=self.labels[rows],
             ids=self.ids[rows],
             coarse_labels=None if self.coarse_labels is None else self.coarse_labels[rows],
+            files=self.files and self.files.subset(rows),
         )
 
     @cached_property
     def normalization(self) -> Normalization:
-        """The mean and standard deviation of each channel."""
-        return Normalization.of(self.images)
+        """The mean and standard deviation of each channel; of very many files those of ``MEASURED`` of them."""
+        if self.files is None or len(self) <= MEASURED:
+            return Normalization.of(self.images)
+        rows = permutation(len(self), 0, 5)[:MEASURED].sort().values
+        return Normalization.of(self.subset(rows).images)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over shapes, images, labels and ids."""
+        """SHA-256 over what the images are, labels and ids.
+
+        Of files: over the preparation and, for each, its name and the SHA-256 of its bytes; never over what a decoder
+        made of them. Of arrays: over shapes and pixels.
+        """
         digest = hashlib.sha256()
-        parts = [self.images, self.labels, self.ids]
+        parts = [self.labels, self.ids]
+        if self.files is not None:
+            digest.update(self.files.content_digest().encode())
+            digest.update("\0".join(self.files.names).encode("utf-8", "surrogateescape"))
+        else:
+            assert isinstance(self.images, Tensor)
+            parts.insert(0, self.images)
         for tensor in parts if self.coarse_labels is None else [*parts, self.coarse_labels]:
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             digest.update(tensor.contiguous().numpy().data)
@@ -83,7 +134,9 @@ class DatasetInfo:
     """What is known of a dataset without reading its images.
 
     ``padding`` and ``flip`` are the default augmentation of its training images: how many pixels they may be shifted,
-    and whether a mirrored image still belongs to its class.
+    and whether a mirrored image still belongs to its class. With ``margin`` training crops are cut out of larger
+    images. ``holdout_size`` counts the images of a validation set of its own; ``notes`` say in one line each what
+    was decided for the user, and change nothing.
     """
 
     class_names: tuple[str, ...]
@@ -95,6 +148,9 @@ class DatasetInfo:
     coarse_names: tuple[str, ...] = ()
     padding: int = 4
     flip: bool = True
+    margin: bool = False
+    holdout_size: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -111,3 +167,9 @@ class Splits:
     test: Dataset
     holdout: Dataset | None = None
     fingerprint: str = field(default="")
+
+
+def batches_of(images: Images, size: int) -> Iterator[Tensor]:
+    """The images in batches of ``size``, in order: uint8 ``[B, C, H, W]``."""
+    for start in range(0, len(images), size):
+        yield images[start : start + size]

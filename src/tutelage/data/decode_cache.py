@@ -8,52 +8,64 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from tutelage.data.dataset import Splits
 from tutelage.data.npz import MAX_BYTES
 
-MAX_DATASETS = 2
-"""How many decoded datasets stay in memory; fewer if they exceed ``MAX_BYTES`` together."""
-_FOLDER_DEPTH = 3  # train/<class>/<file>: what lies deeper belongs to no dataset
-
-_lock = threading.Lock()
-_decoded: dict[str, Splits] = {}  # by state of the files, the least recently used first
+_FOLDER_DEPTH = 4  # <wrapper>/train/<class>/<file>: what lies deeper belongs to no dataset
+Value = TypeVar("Value")
 
 
-def decode_once(path: Path, read: Callable[[Path], Splits]) -> Splits:
-    """Return ``read(path)``, or what it returned before if the files are still the same.
+class FileCache(Generic[Value]):
+    """What was read from files, by the present state of the files.
 
-    The tensors are shared by all callers, who must not modify them.
-
-    Errors: those of ``read``.
+    At most ``limit`` values stay in memory, fewer if they exceed ``MAX_BYTES`` together.
     """
-    with _lock:
-        state = file_state(path)
-        if state in _decoded:
-            _decoded[state] = splits = _decoded.pop(state)
-            return splits
-        _evict(MAX_DATASETS - 1)  # before reading, so that no more than MAX_DATASETS are ever in memory
-        splits = read(path)
-        if state is not None and state == file_state(path):  # else the files changed while they were read
-            _decoded[state] = splits
-            _evict(MAX_DATASETS)
-        return splits
 
+    def __init__(self, limit: int, size: Callable[[Value], int] = lambda _: 0) -> None:
+        self.limit, self.size = limit, size
+        self._lock = threading.RLock()  # reading a dataset reads its listing
+        self._values: dict[str, Value] = {}  # by state of the files, the least recently used first
 
-def clear() -> None:
-    """Drop all decoded datasets, for instance before other processes need the memory."""
-    with _lock:
-        _decoded.clear()
+    def once(self, path: Path, read: Callable[[Path], Value], key: str = "") -> Value:
+        """Return ``read(path)``, or what it returned before with this key if the files are still the same.
 
+        The values are shared by all callers, who must not modify them.
 
-def _evict(limit: int) -> None:
-    """Drop the least recently used datasets beyond ``limit``, and all but one beyond ``MAX_BYTES``."""
-    while len(_decoded) > limit or (len(_decoded) > 1 and sum(map(_size, _decoded.values())) > MAX_BYTES):
-        del _decoded[next(iter(_decoded))]
+        Errors: those of ``read``.
+        """
+        with self._lock:
+            state = file_state(path)
+            name = f"{state} {key}"
+            if state is not None and name in self._values:
+                self._values[name] = value = self._values.pop(name)
+                return value
+            self._evict(self.limit - 1)  # before reading, so that no more than the limit are ever in memory
+            value = read(path)
+            if state is not None and state == file_state(path):  # else the files changed while they were read
+                self._values[name] = value
+                self._evict(self.limit)
+            return value
+
+    def clear(self) -> None:
+        """Drop all values."""
+        with self._lock:
+            self._values.clear()
+
+    def _evict(self, limit: int) -> None:
+        """Drop the least recently used beyond ``limit``, and all but one beyond ``MAX_BYTES``."""
+        while len(self._values) > limit or (
+            len(self._values) > 1 and sum(map(self.size, self._values.values())) > MAX_BYTES
+        ):
+            del self._values[next(iter(self._values))]
 
 
 def _size(splits: Splits) -> int:
     return splits.train.images.nbytes + splits.test.images.nbytes
+
+
+datasets: FileCache[Splits] = FileCache(2, _size)
 
 
 def file_state(path: Path) -> str | None:

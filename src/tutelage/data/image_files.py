@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from tutelage.storage import open_regular
 
@@ -23,7 +22,7 @@ MAX_PLAIN = 16 * 2**20
 class _BoundedReader(io.BufferedReader):
     """A file that may be read only so often."""
 
-    def __init__(self, raw: io.FileIO, size: int) -> None:
+    def __init__(self, raw: io.RawIOBase, size: int) -> None:
         super().__init__(raw)
         self._reads_left, self._bytes_left = MAX_READS, MAX_TIMES * size + 2**20
 
@@ -40,18 +39,31 @@ class _BoundedReader(io.BufferedReader):
 def open_bounded(path: Path) -> Iterator[IO[bytes]]:
     """Open an image file for a decoder.
 
-    Errors: ``ValueError`` for a pipe, a device or a folder, for a large PPM whose pixels are text and, as it is read,
-    for a file that is read too often; ``OSError``.
+    Errors: ``ValueError`` for a pipe, a device or a folder; those of :func:`bounded`; ``OSError``.
     """
-    with open_regular(path) as file:
-        if file.read(2) in (b"P1", b"P2", b"P3"):
-            file.seek(0)
-            yield io.BytesIO(_plain(file))
-            return
-        file.seek(0)
-        with _BoundedReader(io.FileIO(file.fileno(), closefd=False), os.fstat(file.fileno()).st_size) as bounded:
-            bounded.seek(0)
-            yield bounded
+    with open_regular(path) as file, bounded(file) as reader:
+        yield reader
+
+
+@contextmanager
+def bounded(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Read a file from its start for a decoder, so that it ends: only so often, and so many bytes.
+
+    Errors: ``ValueError`` for a large PPM whose pixels are text and, as it is read, for a file that is read too
+    often.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    plain = file.read(2) in (b"P1", b"P2", b"P3")
+    file.seek(0)
+    if plain:
+        yield io.BytesIO(_plain(file))
+        return
+    reader = _BoundedReader(cast(io.RawIOBase, file), size)
+    try:
+        yield reader
+    finally:
+        reader.detach()  # whoever opened the file closes it
 
 
 def _plain(file: IO[bytes]) -> bytes:

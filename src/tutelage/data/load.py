@@ -6,14 +6,17 @@ from pathlib import Path
 
 from tutelage.data.cifar import load_cifar
 from tutelage.data.dataset import DataConfig, DatasetInfo, Splits
-from tutelage.data.decode_cache import decode_once
+from tutelage.data.decode_cache import FileCache, datasets
 from tutelage.data.digits import digits_info, load_digits
-from tutelage.data.folder import read_folder
+from tutelage.data.folder import Photographs, examine_folder, folder_info, folder_splits, preparation_of
 from tutelage.data.layouts import LAYOUTS
 from tutelage.data.npz import read_npz
+from tutelage.data.pixel_map import Reading
 from tutelage.data.splits import subset_info, subset_splits
 from tutelage.engine import release_freed_memory
 from tutelage.errors import unknown
+
+_listings: FileCache[Photographs] = FileCache(4)
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -25,15 +28,15 @@ def dataset_names() -> tuple[str, ...]:
     return ("digits", *LAYOUTS)
 
 
-def load(config: DataConfig, root: Path) -> Splits:
+def load(config: DataConfig, root: Path, reading: Reading = Reading()) -> Splits:
     """Load a dataset: one known by name (stored below ``root``), else an ``.npz`` file, else a folder of images.
 
     Of the digits, ``train_size`` are the training set and all others the test set; every other dataset has a fixed
     test set, and ``train_size`` keeps a part of its training set. ``test_size`` keeps a part of the test set. The
     ``ids`` are row numbers of the dataset as it was before that.
 
-    Files and folders are decoded once per process as long as they stay unchanged (see ``decode_cache``), and their
-    tensors are shared: do not modify them.
+    Files and folders are read once per process as long as they stay unchanged (see ``decode_cache``), and their
+    tensors are shared: do not modify them. What image files are prepared to is kept below ``root``.
 
     Errors: ``ValueError`` for an unknown name, sizes that do not fit, and files that cannot be used.
 
@@ -41,18 +44,18 @@ def load(config: DataConfig, root: Path) -> Splits:
     >>> len(splits.train), len(splits.holdout), len(splits.test)
     (250, 50, 1497)
     """
-    splits = _load(config, root)
+    splits = _load(config, root, reading)
     release_freed_memory()
     return splits
 
 
-def _load(config: DataConfig, root: Path) -> Splits:
+def _load(config: DataConfig, root: Path, reading: Reading) -> Splits:
     if config.name == "digits":
         return subset_splits(load_digits(config.train_size), None, config.holdout, config.test_size)
     if config.name in LAYOUTS:
         dataset_info(config, root)  # report sizes that do not fit before reading any image
         return subset_splits(load_cifar(config.name, root), config.train_size, config.holdout, config.test_size)
-    return subset_splits(_read_path(config.name), config.train_size, config.holdout, config.test_size)
+    return subset_splits(_read_path(config, root, reading), config.train_size, config.holdout, config.test_size)
 
 
 def dataset_info(config: DataConfig, root: Path) -> DatasetInfo:
@@ -67,17 +70,46 @@ def dataset_info(config: DataConfig, root: Path) -> DatasetInfo:
         return subset_info(digits_info(config.train_size), None, config.holdout, config.test_size)
     if config.name in LAYOUTS:
         return subset_info(LAYOUTS[config.name].info, config.train_size, config.holdout, config.test_size)
-    return subset_info(_read_path(config.name).info, config.train_size, config.holdout, config.test_size)
+    return subset_info(_path_info(config, root), config.train_size, config.holdout, config.test_size)
 
 
-def _read_path(name: str) -> Splits:
+def _read_path(config: DataConfig, root: Path, reading: Reading) -> Splits:
+    path, is_folder = _path(config)
+    if not is_folder:
+        return datasets.once(path, read_npz)
+
+    def read(path: Path) -> Splits:
+        photographs = _photographs(path, root, reading)
+        preparation = preparation_of(photographs, config)
+        return folder_splits(photographs, preparation, root / "prepared", reading)
+
+    key = f"{config.image_size} {config.resize} {config.network_size} {reading.store} {reading.workers}"
+    return datasets.once(path, read, key)
+
+
+def _path_info(config: DataConfig, root: Path) -> DatasetInfo:
+    path, is_folder = _path(config)
+    if not is_folder:
+        return datasets.once(path, read_npz).info
+    photographs = _photographs(path, root, Reading())
+    return folder_info(photographs, preparation_of(photographs, config))
+
+
+def _photographs(path: Path, root: Path, reading: Reading) -> Photographs:
+    return _listings.once(path, lambda path: examine_folder(path, root / "indexes", reading.progress))
+
+
+def _path(config: DataConfig) -> tuple[Path, bool]:
+    """The file or folder that a configuration names, and whether it is a folder."""
+    name = config.name
     path = Path(name)
     try:
         is_npz, is_folder = path.suffix == ".npz" and path.is_file(), bool(name) and path.is_dir()
     except OSError:  # for instance a name too long for a path
         is_npz = is_folder = False
-    if is_npz:
-        return decode_once(path, read_npz)
-    if is_folder:
-        return decode_once(path, read_folder)
-    raise unknown("dataset", name, dataset_names(), hint="or give the path of an .npz file or of a folder of images")
+    if not (is_npz or is_folder):
+        hint = "or give the path of an .npz file or of a folder of images"
+        raise unknown("dataset", name, dataset_names(), hint=hint)
+    if is_npz and config.image_size is not None:
+        raise ValueError(f"image_size is for image files; the arrays of {name!r} keep their size")
+    return path, is_folder

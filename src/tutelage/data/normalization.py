@@ -8,6 +8,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from tutelage.data.pixels import FileImages
+
 CHUNK_PIXELS = 1 << 20
 
 
@@ -24,19 +26,23 @@ class Normalization:
     size: int | None = None
 
     @classmethod
-    def of(cls, images: Tensor) -> Normalization:
+    def of(cls, images: Tensor | FileImages) -> Normalization:
         """Measure uint8 images ``[N, C, H, W]``, exactly, from their histograms.
 
         >>> Normalization.of(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
         Normalization(mean=(0.5,), std=(0.5,), size=None)
         """
-        mean, std = [], []
         values = torch.arange(256, dtype=torch.float64) / 255
-        for channel in range(images.shape[1]):
-            shares = torch.zeros(256, dtype=torch.float64)
-            # In chunks, because bincount converts each pixel to eight bytes.
-            for chunk in images[:, channel].split(max(1, CHUNK_PIXELS // images[0, 0].numel())):
-                shares += torch.bincount(chunk.flatten(), minlength=256)
+        _, channels, height, width = images.shape
+        counts = torch.zeros(channels, 256, dtype=torch.int64)
+        size = max(1, CHUNK_PIXELS // (height * width))
+        for start in range(0, len(images), size):  # in chunks, because bincount converts each pixel to eight bytes
+            chunk = images[start : start + size]
+            for channel in range(channels):
+                counts[channel] += torch.bincount(chunk[:, channel].flatten(), minlength=256)
+        mean, std = [], []
+        for channel in range(channels):
+            shares = counts[channel].double()
             shares /= shares.sum()
             average = (shares * values).sum()
             mean.append(round(average.item(), 6))

@@ -113,6 +113,7 @@ def from_arrays(
         train_size=len(train),
         test_size=len(test),
         padding=default_padding(height, width),
+        flip=channels == 3,
     )
     return make_splits(
         info,

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
+from tutelage.data.dataset import Images, batches_of
 from tutelage.data.normalization import Normalization
 from tutelage.engine import Engine
 from tutelage.errors import listing
@@ -105,7 +106,7 @@ def _same_scores(output: Tensor, scores: object) -> bool:
 @torch.no_grad()
 def features(
     network: nn.Module,
-    images: Tensor,
+    images: Images,
     normalization: Normalization,
     engine: Engine,
     *,
@@ -134,7 +135,7 @@ def features(
     network = engine.place(network).eval()
     parts = []
     with FeatureHooks(network, [layer]) as hooks:
-        for batch in images.split(batch_size):
+        for batch in batches_of(images, batch_size):
             pixels = converted(batch.to(engine.device), shape).contiguous(memory_format=torch.channels_last)
             with engine.autocast():
                 network(normalization.apply(pixels))

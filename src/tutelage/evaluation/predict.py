@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from tutelage.data.dataset import Images, batches_of
 from tutelage.data.normalization import Normalization
 from tutelage.engine import Engine
 
@@ -14,7 +15,7 @@ from tutelage.engine import Engine
 @torch.no_grad()
 def predict(
     network: nn.Module,
-    images: Tensor,
+    images: Images,
     normalization: Normalization,
     engine: Engine,
     batch_size: int = 500,
@@ -26,7 +27,7 @@ def predict(
     """
     network = engine.place(network).eval()
     parts = []
-    for batch in images.split(batch_size):
+    for batch in batches_of(images, batch_size):
         pixels = batch.to(engine.device).contiguous(memory_format=torch.channels_last)
         with engine.autocast():
             logits = network(normalization.apply(pixels))

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from tutelage.artifacts.metadata import ModelMetadata
-from tutelage.data.folder import read_image
+from tutelage.data.decode import read_image
+from tutelage.data.preparation import Preparation
 from tutelage.export.find import find_model
 from tutelage.export.formats import FILE_NAMES
 from tutelage.export.model_json import INCOMPLETE, MODEL_JSON, check_bytes, check_complete, read_model_json
@@ -131,8 +132,8 @@ def classify(
 ) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
     """The ``top`` best classes of each image file with their probabilities, best first.
 
-    Images are converted to the model's channels and size like those of a folder of images: turned upright, and the
-    middle square resized.
+    Images are prepared as those that the model was trained on; where these were no files, they are turned upright
+    and their middle square is resized.
 
     Errors: ``ValueError`` for a ``top`` below 1, a model whose images are not gray or RGB squares, a file that is no
     image, is damaged or has too many pixels, and an image for which the model gives scores that are not finite.
@@ -145,11 +146,14 @@ def classify(
             f"this model takes images of {metadata.channels} channels and {metadata.height} x {metadata.width} "
             "pixels: image files can only be read as gray or RGB squares"
         )
+    preparation = metadata.preparation or Preparation(
+        size=metadata.height, channels=metadata.channels, side=metadata.height
+    )
     values_per_image = metadata.channels * metadata.height * metadata.width
     batch_size = max(1, min(MAX_BATCH_IMAGES, MAX_BATCH_VALUES // values_per_image))
     for start in range(0, len(paths), batch_size):
         batch = paths[start : start + batch_size]
-        pixels = torch.stack([read_image(path, metadata.channels, metadata.height) for path in batch])
+        pixels = torch.stack([read_image(path, preparation) for path in batch])
         logits = model.program(pixels.float() / 255)
         for path, scores in zip(batch, logits, strict=True):
             if not scores.isfinite().all():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ class GenerationTrainer:
         }
 
     def _config(self) -> dict[str, Any]:
-        networks, info = self.networks, self.networks.splits.info
+        networks, info, files = self.networks, self.networks.splits.info, self.networks.splits.train.files
         return {
             "place": self.place,
             "lineage_seed": networks.seed,
@@ -209,6 +210,7 @@ class GenerationTrainer:
             "data_fingerprint": networks.splits.fingerprint,
             "normalization": serialization.to_json(self.normalization),
             "input": [info.channels, info.height, info.width],
+            "files": files and asdict(files.preparation),
             "class_names": list(info.class_names),
             "precision": networks.engine.precision,
             "teachers": [networks.models[teacher].address for teacher in self.generation.teachers],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tutelage.data import CropFlip, DataConfig
+from tutelage.data import DataConfig, Views
 from tutelage.objective import Objective
 from tutelage.objective import expected_scores as objective_scores
 from tutelage.training import Schedule
@@ -56,7 +56,7 @@ class Lineage:
 
     name: str
     data: DataConfig
-    views: CropFlip
+    views: Views
     generations: tuple[Generation, ...]
 
     def __post_init__(self) -> None:

@@ -54,6 +54,24 @@ def constructor(name: str) -> Callable[..., Any]:
     return function
 
 
+SMALL_IMAGES = 64
+"""The side that larger files are shown at to networks known by name: their first layers keep the size."""
+
+
+def input_size(name: str) -> int | None:
+    """The side of the square images that a network is made for; None where that is not known.
+
+    Errors: those of :func:`constructor`.
+
+    >>> input_size("resnet20"), input_size("math:sqrt")
+    (64, None)
+    """
+    if external.is_external(name):
+        expected = external.expectation(name)
+        return None if expected is None else expected.size
+    return None if ":" in name else SMALL_IMAGES
+
+
 def build(name: str, num_classes: int, in_channels: int, seed: int | None = None) -> nn.Module:
     """Build a network for these numbers of classes and channels; its initial weights are a function of the seed.
 

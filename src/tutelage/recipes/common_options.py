@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tutelage.data import CropFlip, DataConfig, DatasetInfo, RotatedCropFlip
-from tutelage.data.load import dataset_info
+from tutelage.data import CropFlip, DataConfig, DatasetInfo, MarginCrop, Rotated, Views
+from tutelage.data.load import dataset_info, dataset_names
+from tutelage.data.preparation import Resize
 from tutelage.errors import unknown
 from tutelage.lineage import Generation, Lineage
 from tutelage.methods.hinton import labels_only
-from tutelage.models.build import constructor
+from tutelage.models.build import constructor, input_size
 from tutelage.objective import Objective
 from tutelage.paths import data_folder
 from tutelage.training import OneCycle, Schedule
@@ -31,6 +32,14 @@ class CommonOptions:
         epochs: The number of passes over the training images; by default 200 for the digits and 164 otherwise.
         batch_size: Images per step; by default 64 for the digits and 128 otherwise.
         lr: The highest learning rate; 0.1 by default.
+        image_size: The side of the square that a network is shown of image files, in pixels. By default files that
+            all are one square of at most 64 keep their size; networks for small images get 64, others the largest
+            of 32, 64, 96, 128, 160 and 224 that half of the files have.
+        resize: How image files become that size: shorter (its shorter side, then crops), squash (both sides, the
+            aspect is lost) or letterbox (its longer side, on black).
+        flip: Show training images mirrored half of the time; by default unless all images are gray.
+        crop_padding: Pixels of black border from which training crops are cut; by default 4, 1 for images below 24
+            pixels, and none where crops are cut out of larger images.
         rotation: Rotate training images by up to this many degrees either way; 0 by default.
         holdout: The number of training images to set aside as a validation set.
         test_size: The number of test images to use; all by default, as any result to be reported needs.
@@ -42,6 +51,10 @@ class CommonOptions:
     epochs: int | None = None
     batch_size: int | None = None
     lr: float | None = None
+    image_size: int | None = None
+    resize: Resize = "shorter"
+    flip: bool | None = None
+    crop_padding: int | None = None
     rotation: float = 0.0
     holdout: int = 0
     test_size: int | None = None
@@ -52,14 +65,23 @@ class CommonOptions:
 
     def data_config(self) -> DataConfig:
         """Which images are used for what."""
-        return DataConfig(name=self.data, train_size=self.train_size, holdout=self.holdout, test_size=self.test_size)
+        return DataConfig(
+            name=self.data,
+            train_size=self.train_size,
+            holdout=self.holdout,
+            test_size=self.test_size,
+            image_size=self.image_size,
+            resize=self.resize,
+            network_size=None if self.data in dataset_names() else input_size(self.network()),
+        )
 
-    def views(self) -> CropFlip:
+    def views(self) -> Views:
         """The augmentation of training images."""
         info = self.dataset_info()
-        if self.rotation:
-            return RotatedCropFlip(padding=info.padding, flip=info.flip, degrees=self.rotation)
-        return CropFlip(padding=info.padding, flip=info.flip)
+        padding = info.padding if self.crop_padding is None else self.crop_padding
+        flip = info.flip if self.flip is None else self.flip
+        views: Views = (MarginCrop if info.margin else CropFlip)(padding=padding, flip=flip)
+        return Rotated(of=views, degrees=self.rotation) if self.rotation else views
 
     def network(self, name: str | None = None, larger: bool = False) -> str:
         """The name of a network: ``name``, else ``model``, else the default; if ``larger``, the default of a teacher.

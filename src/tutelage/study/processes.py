@@ -162,7 +162,7 @@ def _work(
     code = 0
     try:
         engine = execution.engine()
-        splits = load_all(study)
+        splits = load_all(study, execution)
         orphaned_or_stopped = lambda: stop_requested or _is_orphan(parent)  # noqa: E731
         for event in run_seed(study, seed, splits, runs, engine, options, orphaned_or_stopped):
             training = True

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tutelage import storage
-from tutelage.data import Splits, decode_cache
+from tutelage.data import Splits
+from tutelage.data.decode_cache import datasets
 from tutelage.engine import Engine
 from tutelage.lineage import TrainOptions, dry_run, models_of, networks_of, read_origins
 from tutelage.study.events import Event, Failed, Warned
@@ -47,7 +48,7 @@ def run(
     """
     check_main_guard()
     engine = execution.engine()
-    splits = load_all(study)
+    splits = load_all(study, execution)
     record = StudyRecord(
         study=study,
         precision=engine.precision,
@@ -116,7 +117,7 @@ def _run_seeds(
             yield from run_seed(study, seed, splits, runs, engine, options, should_stop)
     if in_processes:
         del splits  # each process reads the images itself: no copy stays here
-        decode_cache.clear()
+        datasets.clear()
         yield from run_processes(study, in_processes, runs, execution, options, should_stop)
 
 

@@ -15,15 +15,18 @@ from tutelage.errors import memory_advice, memory_fault
 from tutelage.lineage import Stopped, TrainOptions, models_of, train
 from tutelage.paths import data_folder
 from tutelage.study.events import Event, Failed, Warned
+from tutelage.study.execution import Execution
 from tutelage.study.spec import Study
 from tutelage.training import NotFinite
 
 _EXPECTED = (ValueError, storage.InUse, NotFinite, OSError)
 
 
-def load_all(study: Study) -> list[Splits]:
+def load_all(study: Study, execution: Execution = Execution()) -> list[Splits]:
     """The data of each lineage; equal descriptions are loaded once."""
-    sets = {data: load(data, data_folder()) for data in dict.fromkeys(lineage.data for lineage in study.lineages)}
+    reading = execution.reading()
+    configs = dict.fromkeys(lineage.data for lineage in study.lineages)
+    sets = {data: load(data, data_folder(), reading) for data in configs}
     return [sets[lineage.data] for lineage in study.lineages]
 
 

@@ -87,6 +87,7 @@ class Steps:
     def begin(self, plan: Plan, rates: Sequence[float], start: int) -> None:
         """Prepare for an epoch that continues at step ``start``."""
         self.plan, self.rates = plan, rates
+        self.data.begin(plan, start)
         if isinstance(self.step.forward.teacher, PreparingTeacher):
             self.step.forward.teacher.begin(plan)
 
@@ -165,7 +166,7 @@ class RecordedSteps(Steps):
 
 def steps_of(step: Step, data: BatchLoader, seed: int) -> Steps:
     """Recorded steps if the device records and every step of the objective is alike; plain ones otherwise."""
-    recorded = step.forward.engine.can_record_steps and _is_steady(step, data, seed)
+    recorded = step.forward.engine.can_record_steps and data.on_device and _is_steady(step, data, seed)
     return RecordedSteps(step, data) if recorded else Steps(step, data)
 
 

@@ -24,12 +24,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from tests.data.folders import read_image
 from tutelage import serialization, storage
 from tutelage.artifacts.config import model_address
 from tutelage.artifacts.metadata import parse, parse_text
 from tutelage.artifacts.model import Model
 from tutelage.data.archive import read_members
-from tutelage.data.folder import FORMATS, read_image
+from tutelage.data.decode import FORMATS
 from tutelage.data.npz import ARRAYS, read_npz
 from tutelage.data.pickles import read_pickle
 from tutelage.evaluation import measure

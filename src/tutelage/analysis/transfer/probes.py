@@ -14,6 +14,7 @@ from tutelage.analysis.transfer.results import Destination, Probe, ProbeResult, 
 from tutelage.artifacts.config import Shape
 from tutelage.artifacts.model import Model
 from tutelage.data import Dataset
+from tutelage.data.dataset import batches_of
 from tutelage.engine import Engine
 from tutelage.evaluation.features import CONVERSION, converted, features, last_linear
 from tutelage.evaluation.probe import PROTOCOLS, knn_probe, linear_probe
@@ -102,7 +103,7 @@ def probe_pixels(runs: Path, shape: Shape, to: Destination, probes: Sequence[Pro
     """
 
     def pixels_of(part: Dataset) -> Tensor:
-        return torch.cat([converted(batch, shape).flatten(1) for batch in part.images.split(500)])
+        return torch.cat([converted(batch, shape).flatten(1) for batch in batches_of(part.images, 500)])
 
     def compute() -> FeatureSets:
         return FeatureSets(pixels_of(to.splits.train), pixels_of(to.splits.test), "")
