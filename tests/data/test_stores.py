@@ -115,7 +115,7 @@ def trained(photographs: Path, runs: Path, store: str, workers: int, stop_at: in
         list(run_study(study, runs=runs, execution=here, should_stop=should_stop))
     except Stopped:
         list(run_study(study, runs=runs, execution=here))
-    assert calls > stop_at
+    assert calls >= stop_at
     return {
         f"{path.parent.name}/{name}": tensor
         for path in sorted(runs.glob("models/*/weights.safetensors"))

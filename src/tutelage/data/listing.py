@@ -68,6 +68,8 @@ def listed(tree: Tree, root: str) -> Listing:
     if "holdout" in roots and "test" not in roots:
         listing.notes.append(f"{parts['holdout']} is the test set, as there is no other")
         roots["test"], parts["test"] = roots.pop("holdout"), parts.pop("holdout")
+    if "holdout" in roots:
+        listing.notes.append(f"{parts['holdout']} is the validation set")
     places: dict[str, int] = {}
     for role in ("train", "holdout", "test"):
         if role in roots:

@@ -37,9 +37,9 @@ class CommonOptions:
             of 32, 64, 96, 128, 160 and 224 that half of the files have.
         resize: How image files become that size: shorter (its shorter side, then crops), squash (both sides, the
             aspect is lost) or letterbox (its longer side, on black).
-        flip: Show training images mirrored half of the time; by default unless all images are gray.
         crop_padding: Pixels of black border from which training crops are cut; by default 4, 1 for images below 24
-            pixels, and none where crops are cut out of larger images.
+            pixels, and none where crops are cut out of larger images. 0 with --no-flip shows such images as they are.
+        flip: Show training images mirrored half of the time; by default unless all images are gray.
         rotation: Rotate training images by up to this many degrees either way; 0 by default.
         holdout: The number of training images to set aside as a validation set.
         test_size: The number of test images to use; all by default, as any result to be reported needs.
@@ -53,8 +53,8 @@ class CommonOptions:
     lr: float | None = None
     image_size: int | None = None
     resize: Resize = "shorter"
-    flip: bool | None = None
     crop_padding: int | None = None
+    flip: bool | None = None
     rotation: float = 0.0
     holdout: int = 0
     test_size: int | None = None
