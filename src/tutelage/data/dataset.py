@@ -17,7 +17,8 @@ class DataConfig:
 
     ``name`` is a dataset known to tutelage (``digits``, ``cifar10``, ``cifar100``), the path of an ``.npz`` file, or
     the path of a folder of images. ``train_size`` and ``test_size`` keep that many training and test images, with the
-    class shares of the whole; ``holdout`` takes that many out of the training set as a validation set.
+    class shares of the whole; ``holdout`` takes that many out of the training set as a validation set, unless the
+    dataset has a validation set of its own.
 
     >>> DataConfig(name="digits", train_size=300)
     DataConfig(name='digits', train_size=300, holdout=0, test_size=None)
@@ -82,6 +83,8 @@ class Dataset:
 class DatasetInfo:
     """What is known of a dataset without reading its images.
 
+    ``holdout_size`` is the size of its validation set, 0 where it has none. ``notes`` are sentences on what the
+    reader decided for the user, to be printed once before training; they decide nothing of what is learned.
     ``padding`` and ``flip`` are the default augmentation of its training images: how many pixels they may be shifted,
     and whether a mirrored image still belongs to its class.
     """
@@ -92,9 +95,11 @@ class DatasetInfo:
     width: int
     train_size: int
     test_size: int
+    holdout_size: int = 0
     coarse_names: tuple[str, ...] = ()
     padding: int = 4
     flip: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -104,7 +109,10 @@ class DatasetInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Splits:
-    """A loaded dataset: training set, test set and, if requested, the holdout taken out of the training set."""
+    """A loaded dataset: training set, test set and, where there is one, the validation set (``holdout``).
+
+    The holdout is the dataset's own validation set, or was taken out of the training set on request.
+    """
 
     info: DatasetInfo
     train: Dataset

@@ -53,7 +53,8 @@ def _evict(limit: int) -> None:
 
 
 def _size(splits: Splits) -> int:
-    return splits.train.images.nbytes + splits.test.images.nbytes
+    parts = (splits.train, splits.test, splits.holdout)
+    return sum(part.images.nbytes for part in parts if part is not None)
 
 
 def file_state(path: Path) -> str | None:

@@ -9,6 +9,7 @@ from tutelage.data.dataset import DataConfig, DatasetInfo, Splits
 from tutelage.data.decode_cache import decode_once
 from tutelage.data.digits import digits_info, load_digits
 from tutelage.data.folder import read_folder
+from tutelage.data.idx import is_idx, read_idx
 from tutelage.data.layouts import LAYOUTS
 from tutelage.data.npz import read_npz
 from tutelage.data.splits import subset_info, subset_splits
@@ -26,7 +27,8 @@ def dataset_names() -> tuple[str, ...]:
 
 
 def load(config: DataConfig, root: Path) -> Splits:
-    """Load a dataset: one known by name (stored below ``root``), else an ``.npz`` file, else a folder of images.
+    """Load a dataset: one known by name (stored below ``root``), else an ``.npz`` file, else a folder of
+    IDX files or of images.
 
     Of the digits, ``train_size`` are the training set and all others the test set; every other dataset has a fixed
     test set, and ``train_size`` keeps a part of its training set. ``test_size`` keeps a part of the test set. The
@@ -79,5 +81,5 @@ def _read_path(name: str) -> Splits:
     if is_npz:
         return decode_once(path, read_npz)
     if is_folder:
-        return decode_once(path, read_folder)
+        return decode_once(path, read_idx if is_idx(path) else read_folder)
     raise unknown("dataset", name, dataset_names(), hint="or give the path of an .npz file or of a folder of images")
