@@ -32,7 +32,7 @@ _BLOCK = 2**20
 
 
 def is_idx(folder: Path) -> bool:
-    """Whether a folder holds IDX files, or torchvision's root with such a folder in it."""
+    """Whether a folder holds IDX files, or is a root below which torchvision stores some."""
     return bool(_places(folder))
 
 
@@ -54,23 +54,22 @@ def read_idx(folder: Path) -> Splits:
     """
     places = _places(folder)
     if len(places) > 1:
-        choices = " or ".join(str(place) for place in places)
+        choices = " or ".join(repr(str(place)) for place in places)
         raise ValueError(f"{str(folder)!r} cannot be used: it contains several sets; choose {choices}")
     where = places[0] if places else folder
     paths = {array: _path_of(where, name) for array, name in FILES.items()}
-    present = {array: path for array, path in paths.items() if path is not None}
-    if missing := [name for array, name in FILES.items() if array not in present]:
-        if emnist := _emnist_file(where):
-            raise ValueError(
-                f"{str(emnist)!r} cannot be used: EMNIST is not supported (its images lie on their side, and some of "
-                f"its labels begin at 1); upright images with labels from 0 can be stored as an .npz"
-            )
-        raise ValueError(f"{str(where)!r} cannot be used: it lacks {', '.join(missing)} (each may end in .gz)")
-    shapes = _shapes(present)
+    if not any(paths.values()) and (emnist := _emnist_file(where)):
+        raise ValueError(
+            f"{str(emnist)!r} cannot be used: EMNIST is not supported (its images lie on their side, and some of "
+            "its labels begin at 1); upright images with labels from 0 can be stored as an .npz"
+        )
+    shapes = _shapes(where, paths)
     total = sum(map(math.prod, shapes.values()))
     if total > MAX_BYTES:
-        raise ValueError(f"{str(where)!r} cannot be used: {total} bytes; at most {MAX_BYTES} are kept in memory")
-    arrays = {array: _values(path, shapes[array]) for array, path in present.items()}
+        raise ValueError(
+            f"{str(where)!r} cannot be used: its arrays have {total} bytes; at most {MAX_BYTES} are kept in memory"
+        )
+    arrays = {array: _values(path, shapes[array]) for array, path in paths.items() if path is not None}
     try:
         return from_arrays(**arrays)
     except ValueError as error:
@@ -103,14 +102,18 @@ def _emnist_file(folder: Path) -> Path | None:
     return min(folder.glob("emnist-*-images-idx3-ubyte*"), default=None)
 
 
-def _shapes(paths: dict[str, Path]) -> dict[str, tuple[int, ...]]:
+def _shapes(folder: Path, paths: dict[str, Path | None]) -> dict[str, tuple[int, ...]]:
     """The shape that each file declares, after comparing it with the file's size.
 
-    Errors: one ``ValueError`` for all files that do not fit.
+    Errors: one ``ValueError`` for all files that are missing or do not fit.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     problems = []
+    if missing := [FILES[array] for array, path in paths.items() if path is None]:
+        problems.append(f"{str(folder)!r} cannot be used: it lacks {', '.join(missing)} (each may end in .gz)")
     for array, path in paths.items():
+        if path is None:
+            continue
         try:
             shapes[array] = _shape(path, _DIMENSIONS[array.partition("_")[2]])
         except (ValueError, OSError, zlib.error) as error:

@@ -56,8 +56,12 @@ def _splits_in(present: Collection[str]) -> tuple[str, ...]:
 
     Errors: ``ValueError`` that names the arrays that are missing.
     """
-    has_test, has_val = (any(name in present for name in ARRAYS[split]) for split in ("test", "val"))
-    splits = ("train", *(["test"] if has_test or not has_val else []), *(["val"] if has_val else []))
+
+    def has_any(split: str) -> bool:
+        return any(name in present for name in ARRAYS[split])
+
+    evaluated = [split for split in ("test", "val") if has_any(split)] or ["test"]
+    splits = ("train", *evaluated)
     if missing := [name for split in splits for name in ARRAYS[split] if name not in present]:
         raise ValueError(f"it lacks {', '.join(missing)}; it contains {', '.join(sorted(present)[:8]) or 'nothing'}")
     return splits
