@@ -16,10 +16,12 @@ from PIL import Image
 from tests.conftest import Tried, limit
 from tests.data.folders import read_folder, read_image
 from tests.data.test_folder import png
+from tests.data.test_idx import make_idx
 from tutelage import storage
 from tutelage.artifacts.pretrained import read_metadata, weights_digest
 from tutelage.data.archive import read_unpacked
 from tutelage.data.cifar import import_archive
+from tutelage.data.idx import read_idx
 from tutelage.data.npz import read_npz
 from tutelage.export import load_model
 from tutelage.models.weights import read_weights
@@ -57,6 +59,8 @@ def unpacked(folder: Path) -> None:
     dict(read_unpacked(folder, ["set/train"], "set"))
 
 
+IDX = "train-labels-idx1-ubyte"
+
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "weights of torch.save": ("w.pt", lambda folder: read_weights(folder / "w.pt")),
     "weights as safetensors": ("w.safetensors", lambda folder: read_weights(folder / "w.safetensors")),
@@ -72,6 +76,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "an image": ("i.png", lambda folder: read_image(folder / "i.png", 3, 8)),
     "an image of a folder": ("set/a/1.png", lambda folder: read_folder(folder / "set")),
     "an .npz": ("a.npz", lambda folder: read_npz(folder / "a.npz")),
+    "an IDX file": (f"mnist/{IDX}", lambda folder: read_idx(folder / "mnist")),
     "an archive": ("a.tar.gz", lambda folder: import_archive("cifar10", folder / "a.tar.gz", folder / "data")),
     "a file of an archive": ("train", unpacked),
 }
@@ -110,6 +115,7 @@ def test_what_is_no_file_is_refused_by_every_reader(name: str, kind: str, tmp_pa
     for folder in ("a", "b"):
         (tmp_path / "set" / folder).mkdir(parents=True)
         (tmp_path / "set" / folder / "2.png").write_bytes(png(8, 8))
+    make_idx(tmp_path / "mnist")
     path = tmp_path / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)

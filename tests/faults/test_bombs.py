@@ -23,6 +23,7 @@ import torch
 
 from tests.conftest import Tried
 from tests.data.test_folder import png
+from tests.data.test_idx import make_idx, shaped
 from tests.data.test_npz import npy
 from tests.models.test_weights import ONE, header
 from tutelage import storage
@@ -58,6 +59,7 @@ readers = {
     ".npz": lambda path: load(DataConfig(name=str(path)), folder),
     ".png": lambda path: read_image(path, square),
     ".tif": lambda path: read_image(path, square),
+    ".idx": lambda path: load(DataConfig(name=str(path)), folder),
     ".pt": read_weights,
     ".safetensors": read_weights,
     ".json": lambda path: parse_json(path.read_bytes(), "a"),
@@ -135,6 +137,12 @@ def bombs(folder: Path) -> dict[str, str]:
     (folder / "8 GiB in a header, set.tar.gz").write_bytes(gzip.compress(header_of_tar) + zeros * 8)
     declared(folder / "4 GB.npz", 4_000_000_000)
     zipped(folder / "50 MB for 100 bytes.npz", arrays(train_images=npy((4, 5, 5), bytes(5 * 10**7))))
+    for name, start in (
+        ("4 GB in a header.idx", shaped(4_000_000, 32, 32)),
+        ("1 GiB for 100 bytes.idx", shaped(4, 5, 5)),
+    ):
+        path = make_idx(folder / name, lambda name: f"{name}.gz") / "train-images-idx3-ubyte.gz"
+        path.write_bytes(gzip.compress(start) + (zeros * 16 if "100" in name else b""))
     (folder / "50,000 x 50,000.png").write_bytes(png(50_000, 50_000))
     (folder / "2^31 wide.png").write_bytes(png(2**31 - 1, 1))
     for kind in (b"zTXt", b"iCCP"):
@@ -155,6 +163,8 @@ def bombs(folder: Path) -> dict[str, str]:
         "8 GiB in a header, set.tar.gz": "is refused",
         "4 GB.npz": "than a file of",
         "50 MB for 100 bytes.npz": "which does not match its size",
+        "4 GB in a header.idx": "declares the shape [4000000, 32, 32], more than a file of",
+        "1 GiB for 100 bytes.idx": "it has more bytes than its header declares",
         "50,000 x 50,000.png": "has too many pixels",
         "2^31 wide.png": "has too many pixels",
         "2 GiB of zTXt.png": "cannot be read",

@@ -61,6 +61,7 @@ class Explanation:
     data: str
     info: DatasetInfo
     views: int
+    augmentation: str
     generations: tuple[GenerationExplanation, ...]
 
     @property
@@ -113,6 +114,7 @@ def explain(lineage: Lineage, info: DatasetInfo, shares: Sequence[Mapping[str, f
         data=lineage.data.name,
         info=info,
         views=lineage.views.count,
+        augmentation=lineage.views.describe(),
         generations=tuple(generations),
     )
 

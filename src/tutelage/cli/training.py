@@ -44,14 +44,14 @@ def train(
 
     study, runs = request.study, training.folder
     execution = training.execution(len(study.seeds))
+    notes = [request.note] if request.note else []
+    notes += _notes(study)  # before the decoded images are dropped, as they are where seeds run in processes
     keep_freed_memory()
     with signals_restored() as stop:
 
         def on_start() -> None:
             stop.listen()  # until now there was nothing to save
-            if request.note:
-                log(request.note)
-            for line in _notes(study):
+            for line in notes:
                 log(line)
 
         events = execute(
@@ -78,10 +78,17 @@ def train(
 
 
 def _notes(study: Study) -> list[str]:
-    """What there is to know of the numbered terms in the objectives of each arm, once."""
+    """How images are shown, what was decided about them, and the numbered terms in the objectives of each arm, once."""
+    from tutelage.data.load import dataset_info
+    from tutelage.paths import data_folder
     from tutelage.recipes.mixture import mixture_notes
 
-    lines = (
+    lines = []
+    for lineage in study.lineages:
+        info = dataset_info(lineage.data, data_folder())
+        shape = f"{info.channels}x{info.height}x{info.width}"
+        lines += [f"{lineage.data.name}: {note}" for note in (f"{shape}, {lineage.views.describe()}", *info.notes)]
+    lines += (
         f"{lineage.name}: {note}"
         for lineage in study.lineages
         for generation in lineage.generations

@@ -26,7 +26,7 @@ class _Content:
     """The decompressed bytes of a ``.gz``, read once from front to back."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._blocks = _decompress(stream)
+        self._blocks = decompress(stream, MAX_TOTAL)
         self._unread = memoryview(b"")
 
     def read(self, size: int) -> bytes:
@@ -67,8 +67,10 @@ class _Content:
             yield piece
 
 
-def _decompress(stream: IO[bytes]) -> Iterator[bytes]:
-    """The content of a ``.gz`` in blocks, its checksums verified; at most ``MAX_TOTAL`` bytes.
+def decompress(stream: IO[bytes], limit: int) -> Iterator[bytes]:
+    """The content of a ``.gz`` in blocks, its checksums verified.
+
+    Errors: ``ValueError`` where it is truncated or has more than ``limit`` bytes; ``zlib.error`` where it is damaged.
 
     By zlib rather than the module gzip, which reads a name in a header byte by byte, and any number of empty streams.
     """
@@ -82,7 +84,7 @@ def _decompress(stream: IO[bytes]) -> Iterator[bytes]:
             block = decoder.decompress(data, _CHUNK)
             data = decoder.unconsumed_tail
             total += len(block)
-            if total > MAX_TOTAL:
+            if total > limit:
                 raise ValueError("it decompresses to more bytes than such a dataset has")
             if block:
                 yield block

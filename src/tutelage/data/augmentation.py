@@ -114,7 +114,8 @@ class CropFlip:
 
     def describe(self) -> str:
         """The augmentation in words."""
-        crop = f"shifted by up to {self.padding} pixels" if self.padding else ""
+        unit = "pixel" if self.padding == 1 else "pixels"
+        crop = f"shifted by up to {self.padding} {unit}" if self.padding else ""
         return ", ".join(part for part in (crop, "mirrored" if self.flip else "") if part) or "as they are"
 
 

@@ -28,7 +28,8 @@ class DataConfig:
 
     ``name`` is a dataset known to tutelage (``digits``, ``cifar10``, ``cifar100``), the path of an ``.npz`` file, or
     the path of a folder of images. ``train_size`` and ``test_size`` keep that many training and test images, with the
-    class shares of the whole; ``holdout`` takes that many out of the training set as a validation set.
+    class shares of the whole; ``holdout`` takes that many out of the training set as a validation set, unless the
+    dataset has a validation set of its own.
 
     ``image_size`` and ``resize`` say how image files are prepared, see :class:`Preparation`; without ``image_size``
     it is that of the files where these are small, or ``network_size``, where the network is made for a size.
@@ -133,10 +134,11 @@ class Dataset:
 class DatasetInfo:
     """What is known of a dataset without reading its images.
 
+    ``holdout_size`` is the size of its validation set, 0 where it has none. ``notes`` are sentences on what the
+    reader decided for the user, to be printed once before training; they decide nothing of what is learned.
     ``padding`` and ``flip`` are the default augmentation of its training images: how many pixels they may be shifted,
     and whether a mirrored image still belongs to its class. With ``margin`` training crops are cut out of larger
-    images. ``holdout_size`` counts the images of a validation set of its own; ``notes`` say in one line each what
-    was decided for the user, and change nothing.
+    images.
     """
 
     class_names: tuple[str, ...]
@@ -145,11 +147,11 @@ class DatasetInfo:
     width: int
     train_size: int
     test_size: int
+    holdout_size: int = 0
     coarse_names: tuple[str, ...] = ()
     padding: int = 4
     flip: bool = True
     margin: bool = False
-    holdout_size: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -160,7 +162,10 @@ class DatasetInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Splits:
-    """A loaded dataset: training set, test set and, if requested, the holdout taken out of the training set."""
+    """A loaded dataset: training set, test set and, where there is one, the validation set (``holdout``).
+
+    The holdout is the dataset's own validation set, or was taken out of the training set on request.
+    """
 
     info: DatasetInfo
     train: Dataset

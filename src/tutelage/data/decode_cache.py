@@ -62,7 +62,8 @@ class FileCache(Generic[Value]):
 
 
 def _size(splits: Splits) -> int:
-    return splits.train.images.nbytes + splits.test.images.nbytes
+    parts = (splits.train, splits.test, splits.holdout)
+    return sum(part.images.nbytes for part in parts if part is not None)
 
 
 datasets: FileCache[Splits] = FileCache(2, _size)

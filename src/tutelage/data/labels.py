@@ -21,10 +21,14 @@ def as_array(values: object) -> np.ndarray:
 def checked_labels(labels: object, where: str, num_classes: int = MAX_CLASSES) -> Tensor:
     """Return labels as int64 ``[N]`` after checking that each is from 0 to ``num_classes - 1``.
 
+    A column ``[N, 1]``, as in the files of MedMNIST, is one label per image too.
+
     Errors: ``ValueError`` prefixed with ``where``, with the number of wrong labels and the first of them. (-100,
     which torch's losses silently ignore, is an error like any other negative label.)
 
     >>> checked_labels([0, 2, 1], "train_labels", num_classes=3)
+    tensor([0, 2, 1])
+    >>> checked_labels([[0], [2], [1]], "train_labels", num_classes=3)
     tensor([0, 2, 1])
     >>> checked_labels([0, 3, -100], "train_labels", num_classes=3)
     Traceback (most recent call last):
@@ -32,8 +36,14 @@ def checked_labels(labels: object, where: str, num_classes: int = MAX_CLASSES) -
     ValueError: train_labels: 2 of 3 labels are not from 0 to 2: 3 at row 1, -100 at row 2
     """
     values = as_array(labels)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
     if values.ndim != 1:
-        raise ValueError(f"{where}: expected one label per image, shape [N], not shape {list(values.shape)}")
+        several = ": several columns are several labels per image; one-hot rows become numbers by argmax(1)"
+        raise ValueError(
+            f"{where}: expected one label per image, shape [N] or [N, 1], not shape {list(values.shape)}"
+            f"{several if values.ndim == 2 else ''}"
+        )
     if values.dtype.kind not in "iu":
         raise ValueError(f"{where}: labels must be integers, not {values.dtype}: {_examples(values, range(3))}")
     wrong = np.flatnonzero((values < 0) | (values >= num_classes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tutelage.data.cifar import load_cifar
@@ -9,6 +10,7 @@ from tutelage.data.dataset import DataConfig, DatasetInfo, Splits
 from tutelage.data.decode_cache import FileCache, datasets
 from tutelage.data.digits import digits_info, load_digits
 from tutelage.data.folder import Photographs, examine_folder, folder_info, folder_splits, preparation_of
+from tutelage.data.idx import is_idx, read_idx
 from tutelage.data.layouts import LAYOUTS
 from tutelage.data.npz import read_npz
 from tutelage.data.pixel_map import Reading
@@ -29,7 +31,7 @@ def dataset_names() -> tuple[str, ...]:
 
 
 def load(config: DataConfig, root: Path, reading: Reading = Reading()) -> Splits:
-    """Load a dataset: one known by name (stored below ``root``), else an ``.npz`` file, else a folder of images.
+    """Load a dataset: one known by name (stored below ``root``), else a file of arrays, else a folder of image files.
 
     Of the digits, ``train_size`` are the training set and all others the test set; every other dataset has a fixed
     test set, and ``train_size`` keeps a part of its training set. ``test_size`` keeps a part of the test set. The
@@ -74,9 +76,9 @@ def dataset_info(config: DataConfig, root: Path) -> DatasetInfo:
 
 
 def _read_path(config: DataConfig, root: Path, reading: Reading) -> Splits:
-    path, is_folder = _path(config)
-    if not is_folder:
-        return datasets.once(path, read_npz)
+    path, read_arrays = _path(config)
+    if read_arrays is not None:
+        return datasets.once(path, read_arrays)
 
     def read(path: Path) -> Splits:
         photographs = _photographs(path, root, reading)
@@ -88,9 +90,9 @@ def _read_path(config: DataConfig, root: Path, reading: Reading) -> Splits:
 
 
 def _path_info(config: DataConfig, root: Path) -> DatasetInfo:
-    path, is_folder = _path(config)
-    if not is_folder:
-        return datasets.once(path, read_npz).info
+    path, read_arrays = _path(config)
+    if read_arrays is not None:
+        return datasets.once(path, read_arrays).info
     photographs = _photographs(path, root, Reading())
     return folder_info(photographs, preparation_of(photographs, config))
 
@@ -99,8 +101,8 @@ def _photographs(path: Path, root: Path, reading: Reading) -> Photographs:
     return _listings.once(path, lambda path: examine_folder(path, root / "indexes", reading.progress))
 
 
-def _path(config: DataConfig) -> tuple[Path, bool]:
-    """The file or folder that a configuration names, and whether it is a folder."""
+def _path(config: DataConfig) -> tuple[Path, Callable[[Path], Splits] | None]:
+    """The file or folder that a configuration names, and its reader if it holds arrays; None for image files."""
     name = config.name
     path = Path(name)
     try:
@@ -110,6 +112,7 @@ def _path(config: DataConfig) -> tuple[Path, bool]:
     if not (is_npz or is_folder):
         hint = "or give the path of an .npz file or of a folder of images"
         raise unknown("dataset", name, dataset_names(), hint=hint)
-    if is_npz and config.image_size is not None:
+    read = read_npz if is_npz else read_idx if is_idx(path) else None
+    if read is not None and config.image_size is not None:
         raise ValueError(f"image_size is for image files; the arrays of {name!r} keep their size")
-    return path, is_folder
+    return path, read

@@ -8,7 +8,7 @@ import sys
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,8 @@ from tutelage.data.labels import as_array, checked_labels, encodable
 from tutelage.data.splits import make_splits
 from tutelage.storage import open_regular
 
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+ARRAYS = {split: (f"{split}_images", f"{split}_labels") for split in ("train", "test", "val")}
+"""The names of the arrays of each split."""
 MAX_BYTES = 4 * 2**30  # of all arrays of a file together, decompressed
 MAX_RATIO = 1032  # the highest compression ratio that deflate can reach
 
@@ -28,17 +29,16 @@ MAX_RATIO = 1032  # the highest compression ratio that deflate can reach
 def read_npz(path: Path) -> Splits:
     """Read an ``.npz`` with the arrays of :func:`from_arrays`, by their names; other arrays in it are ignored.
 
+    These are the names that the files of MedMNIST have.
+
     Errors: ``ValueError``, naming the file: not an ``.npz``, damaged, a missing array, Python objects in it, more
     than 4 GiB (by its declared sizes, before anything is read), and those of :func:`from_arrays`.
     """
     try:
         with open_regular(path) as content, zipfile.ZipFile(content) as file:
             members = {info.filename.removesuffix(".npy"): info for info in file.infolist()}
-            if missing := [name for name in ARRAYS if name not in members]:
-                raise ValueError(
-                    f"it lacks {', '.join(missing)}; it contains {', '.join(sorted(members)[:8]) or 'nothing'}"
-                )
-            names = [*ARRAYS, *(["class_names"] if "class_names" in members else [])]
+            names = [name for split in _splits_in(members) for name in ARRAYS[split]]
+            names += ["class_names"] if "class_names" in members else []
             declared = sum(members[name].file_size for name in names)
             if declared > MAX_BYTES:
                 raise ValueError(f"its arrays have {declared} bytes; at most {MAX_BYTES} are kept in memory")
@@ -49,6 +49,22 @@ def read_npz(path: Path) -> Splits:
         return from_arrays(**arrays)
     except (ValueError, zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
         raise ValueError(f"{str(path)!r} cannot be used: {error}") from None
+
+
+def _splits_in(present: Collection[str]) -> tuple[str, ...]:
+    """The splits that the arrays of these names make up: ``train``, and ``test`` or ``val`` or both.
+
+    Errors: ``ValueError`` that names the arrays that are missing.
+    """
+
+    def has_any(split: str) -> bool:
+        return any(name in present for name in ARRAYS[split])
+
+    evaluated = [split for split in ("test", "val") if has_any(split)] or ["test"]
+    splits = ("train", *evaluated)
+    if missing := [name for split in splits for name in ARRAYS[split] if name not in present]:
+        raise ValueError(f"it lacks {', '.join(missing)}; it contains {', '.join(sorted(present)[:8]) or 'nothing'}")
+    return splits
 
 
 def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
@@ -80,30 +96,49 @@ def _read_array(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
 def from_arrays(
     train_images: object,
     train_labels: object,
-    test_images: object,
-    test_labels: object,
+    test_images: object = None,
+    test_labels: object = None,
     class_names: Sequence[str] | np.ndarray | None = None,
+    val_images: object = None,
+    val_labels: object = None,
 ) -> Splits:
     """Make a dataset from arrays or tensors, without copying them where possible: do not modify them afterwards.
 
-    Shapes: images uint8 ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]``; the channels are the last or the second
-    dimension, whichever is 1 or 3. Labels integers ``[N]``, numbered from 0; ``class_names`` ``[K]``.
+    ``val_images`` and ``val_labels`` are the validation set (``holdout``), or the test set where there is no other,
+    which the notes of the dataset's description then say.
 
-    Errors: ``ValueError`` for another dtype or shape, for channels that could be either dimension, for training and
-    test images that differ in shape, for numbers of images and labels that differ, for labels outside ``0..K-1``
-    (their number and the first of them), for two classes of one name and, without class names, for a class without
-    training images.
+    Shapes: images uint8 ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]``; the channels are the last or the second
+    dimension, whichever is 1 or 3. Labels integers ``[N]`` or ``[N, 1]``, numbered from 0; ``class_names`` ``[K]``.
+
+    Errors: ``ValueError`` for a missing array, another dtype or shape, for channels that could be either dimension,
+    for images of two sets that differ in shape, for numbers of images and labels that differ, for labels outside
+    ``0..K-1`` (their number and the first of them), for two classes of one name and, without class names, for a class
+    without training images.
 
     >>> pixels = np.zeros((4, 28, 28), np.uint8)
     >>> from_arrays(pixels, [0, 1, 0, 1], pixels[:2], [0, 1], class_names=["cat", "dog"]).info.class_names
     ('cat', 'dog')
     """
-    train, test = _images(train_images, "train_images"), _images(test_images, "test_images")
-    if train.shape[1:] != test.shape[1:]:
-        raise ValueError(
-            f"train_images and test_images differ: [C, H, W] is {list(train.shape[1:])} and {list(test.shape[1:])}"
-        )
+    values = {
+        "train_images": train_images,
+        "train_labels": train_labels,
+        "test_images": test_images,
+        "test_labels": test_labels,
+        "val_images": val_images,
+        "val_labels": val_labels,
+    }
+    splits = _splits_in([name for name, value in values.items() if value is not None])
+    images = {split: _images(values[f"{split}_images"], f"{split}_images") for split in splits}
+    train = images["train"]
+    for split, other in images.items():
+        if other.shape[1:] != train.shape[1:]:
+            raise ValueError(
+                f"train_images and {split}_images differ: "
+                f"[C, H, W] is {list(train.shape[1:])} and {list(other.shape[1:])}"
+            )
     names = _names(class_names) if class_names is not None else _numbers_as_names(train_labels)
+    sets = {split: _dataset(images[split], values[f"{split}_labels"], split, len(names)) for split in splits}
+    test, holdout = (sets["test"], sets.get("val")) if "test" in sets else (sets["val"], None)
     channels, height, width = train.shape[1:]
     info = DatasetInfo(
         class_names=names,
@@ -112,14 +147,12 @@ def from_arrays(
         width=width,
         train_size=len(train),
         test_size=len(test),
+        holdout_size=0 if holdout is None else len(holdout),
         padding=default_padding(height, width),
         flip=channels == 3,
+        notes=() if "test" in sets else ("there is no test_images: val_images is used as the test set",),
     )
-    return make_splits(
-        info,
-        _dataset(train, train_labels, "train", len(names)),
-        _dataset(test, test_labels, "test", len(names)),
-    )
+    return make_splits(info, sets["train"], test, holdout)
 
 
 def _dataset(images: Tensor, labels: object, split: str, num_classes: int) -> Dataset:

@@ -69,7 +69,7 @@ def stratified_split(labels: Tensor, num_classes: int, total: int, key: int) -> 
 def subset_info(info: DatasetInfo, train_size: int | None, holdout: int, test_size: int | None = None) -> DatasetInfo:
     """Describe the subset that :func:`subset_splits` selects, without reading an image.
 
-    Errors: ``ValueError`` that states the allowed range.
+    Errors: ``ValueError`` that states the allowed range, also for a ``holdout`` where the dataset brings its own.
 
     >>> info = DatasetInfo(class_names=("a", "b"), channels=1, height=8, width=8, train_size=100, test_size=50)
     >>> subset_info(info, train_size=60, holdout=10).train_size
@@ -81,13 +81,20 @@ def subset_info(info: DatasetInfo, train_size: int | None, holdout: int, test_si
     """
     train_size = _checked_size("train_size", train_size, info.num_classes, info.train_size)
     test_size = _checked_size("test_size", test_size, info.num_classes, info.test_size)
+    if holdout and info.holdout_size:
+        raise ValueError(
+            f"holdout is {holdout}, but the dataset has a validation set of {info.holdout_size:,} images of its own: "
+            "leave --holdout out"
+        )
     max_holdout = max(0, train_size - info.num_classes)
     if not 0 <= holdout <= max_holdout:
         raise ValueError(
             f"holdout must be from 0 to {max_holdout} (of {train_size} training images, at least one of each of the "
             f"{info.num_classes} classes must remain), not {holdout}"
         )
-    return replace(info, train_size=train_size - holdout, test_size=test_size)
+    return replace(
+        info, train_size=train_size - holdout, test_size=test_size, holdout_size=holdout or info.holdout_size
+    )
 
 
 def _checked_size(name: str, requested: int | None, least: int, available: int) -> int:
@@ -103,8 +110,8 @@ def _checked_size(name: str, requested: int | None, least: int, available: int) 
 def subset_splits(whole: Splits, train_size: int | None, holdout: int, test_size: int | None = None) -> Splits:
     """Keep ``train_size`` training images, ``holdout`` of them as a validation set, and ``test_size`` test images.
 
-    Without a size all images are kept. The subsets are copies, but a training or test set that stays whole is shared
-    with ``whole``.
+    Without a size all images are kept, and those of the dataset's own validation set always are. The subsets are
+    copies, but a training or test set that stays whole is shared with ``whole``.
 
     Errors: those of :func:`subset_info`.
     """
@@ -131,6 +138,7 @@ def make_splits(info: DatasetInfo, train: Dataset, test: Dataset, holdout: Datas
     Formula: SHA-256 of the JSON list of the three fingerprints (null without holdout), class names, coarse names.
     """
     assert (info.train_size, info.test_size) == (len(train), len(test))
+    assert info.holdout_size == (0 if holdout is None else len(holdout))
     parts = [split and split.fingerprint for split in (train, test, holdout)]
     document = json.dumps([*parts, info.class_names, info.coarse_names])
     digest = hashlib.sha256(document.encode()).hexdigest()

@@ -15,9 +15,13 @@ def explanation_text(explanation: Explanation) -> str:
     generations = _count(len(explanation.generations), "generation")
     views = _count(explanation.views, "view")
     images = f"{info.train_size:,} training images of {info.channels}x{info.height}x{info.width}"
+    sizes = f"{info.test_size:,} test images"
+    if info.holdout_size:
+        sizes += f", {_count(info.holdout_size, 'validation image')}"
     lines = [
         f"{explanation.lineage}: {generations} on {printable(explanation.data)}",
-        f"{images} in {info.num_classes} classes, {info.test_size:,} test images; {views} of each training image",
+        f"{images} in {info.num_classes} classes, {sizes}; {views} of each training image: {explanation.augmentation}",
+        *map(printable, info.notes),
     ]
     for place, generation in enumerate(explanation.generations):
         lines += ["", *_generation(place, generation)]

@@ -31,6 +31,7 @@ from tutelage.artifacts.metadata import parse, parse_text
 from tutelage.artifacts.model import Model
 from tutelage.data.archive import read_members
 from tutelage.data.decode import FORMATS
+from tutelage.data.idx import FILES, read_idx
 from tutelage.data.npz import ARRAYS, read_npz
 from tutelage.data.pickles import read_pickle
 from tutelage.evaluation import measure
@@ -104,7 +105,7 @@ def pickles(folder: Path) -> Target:
 def npz(folder: Path) -> Target:
     """``.npz``: the file itself, or one array in a valid zip."""
     images, labels = np.zeros((4, 5, 5), np.uint8), np.array([0, 1, 0, 1])
-    arrays = dict(zip(ARRAYS, (images, labels, images, labels), strict=True))
+    arrays = {name: array for pair in ARRAYS.values() for name, array in zip(pair, (images, labels), strict=True)}
     members = {name: _npy(array) for name, array in (arrays | {"class_names": np.array(["a", "b"])}).items()}
     names, path = list(members), folder / "set.npz"
 
@@ -129,6 +130,32 @@ def _npy(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, array)
     return buffer.getvalue()
+
+
+def idx(folder: Path) -> Target:
+    """IDX: one of four files, as it is, as a gzip file, or in a valid gzip."""
+    shape = bytes((0, 0, 8, 3, *(0, 0, 0, 4), *(0, 0, 0, 5), *(0, 0, 0, 5)))
+    images, labels = shape + bytes(range(100)), bytes((0, 0, 8, 1, *(0, 0, 0, 4), 0, 1, 0, 1))
+    valid = {name: images if "images" in name else labels for name in FILES.values()}
+    names = list(valid)
+    for name, content in valid.items():
+        (folder / name).write_bytes(content)
+
+    def read(data: bytes) -> None:
+        place = (data or b"\0")[0]
+        name, packed = names[place % len(names)], place >= 0x80
+        path = folder / f"{name}.gz" if packed else folder / name
+        (folder / name).unlink()
+        try:
+            path.write_bytes(gzip.compress(data[1:], 0, mtime=0) if packed and place & 4 else data[1:])
+            splits = read_idx(folder)
+            assert int(splits.train.labels.max()) < splits.info.num_classes
+        finally:
+            path.unlink()
+            (folder / name).write_bytes(valid[name])
+
+    seeds = [bytes([place + first]) + valid[name] for first in (0, 0x84) for place, name in enumerate(names)]
+    return Target(read, [*seeds, *(bytes([0x80 + place]) + gzip.compress(valid[names[place]]) for place in (0, 1))])
 
 
 def safetensors(folder: Path) -> Target:
@@ -315,5 +342,5 @@ def _unsynced() -> Iterator[None]:
 
 TARGETS: dict[str, Callable[[Path], Target]] = {
     target.__name__: target
-    for target in (archive, pickles, npz, safetensors, state_dicts, json_values, toml, stored, blocks, images)
+    for target in (archive, pickles, npz, idx, safetensors, state_dicts, json_values, toml, stored, blocks, images)
 }
