@@ -57,7 +57,7 @@ def test_the_four_files_are_read(tmp_path: Path) -> None:
     info = splits.info
     assert (info.channels, info.height, info.width, info.train_size, info.test_size) == (1, 28, 28, 30, 20)
     assert info.class_names == tuple("0123456789")
-    assert (info.padding, info.flip, info.holdout_size, splits.holdout) == (4, True, 0, None)
+    assert (info.padding, info.flip, info.holdout_size, splits.holdout) == (4, False, 0, None)
     np.testing.assert_array_equal(splits.train.images[:, 0].numpy(), ARRAYS["train_images"])
     np.testing.assert_array_equal(splits.test.images[:, 0].numpy(), ARRAYS["test_images"])
     assert splits.train.labels.tolist() == ARRAYS["train_labels"].tolist()
@@ -270,7 +270,7 @@ def test_files_that_do_not_fit_each_other(changes: dict[str, np.ndarray], messag
 
 
 def test_files_are_decoded_once_and_again_when_they_change(tmp_path: Path) -> None:
-    decode_cache.clear()
+    decode_cache.datasets.clear()
     make_idx(tmp_path / "root" / "MNIST" / "raw")
     config = DataConfig(name=str(tmp_path / "root"))
     first = load(config, tmp_path)
@@ -278,4 +278,4 @@ def test_files_are_decoded_once_and_again_when_they_change(tmp_path: Path) -> No
     make_idx(tmp_path / "other", train_images=ARRAYS["train_images"][::-1])
     shutil.copy(tmp_path / "other" / IMAGES, tmp_path / "root" / "MNIST" / "raw" / IMAGES)
     assert load(config, tmp_path).fingerprint != first.fingerprint
-    decode_cache.clear()
+    decode_cache.datasets.clear()

@@ -170,15 +170,15 @@ def test_a_description_agrees_with_its_validation_set() -> None:
 
 
 def test_validation_images_count_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decode_cache.clear()
+    decode_cache.datasets.clear()
     large = np.zeros((400, 8, 8, 3), np.uint8)
     labels = np.zeros(400, np.uint8)
     paths = [
         save(tmp_path / f"{number}.npz", arrays(*SIZES, val_images=large, val_labels=labels)) for number in range(2)
     ]
     monkeypatch.setattr(decode_cache, "MAX_BYTES", 3 * large.nbytes // 2)
-    first = decode_cache.decode_once(paths[0], read_npz)
-    assert decode_cache.decode_once(paths[0], read_npz) is first
-    decode_cache.decode_once(paths[1], read_npz)
-    assert decode_cache.decode_once(paths[0], read_npz) is not first
-    decode_cache.clear()
+    first = decode_cache.datasets.once(paths[0], read_npz)
+    assert decode_cache.datasets.once(paths[0], read_npz) is first
+    decode_cache.datasets.once(paths[1], read_npz)
+    assert decode_cache.datasets.once(paths[0], read_npz) is not first
+    decode_cache.datasets.clear()

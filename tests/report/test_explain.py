@@ -39,7 +39,8 @@ def test_the_text_of_a_tolerant_lineage() -> None:
     text = explanation_text(explanation)
     assert text.splitlines() == [
         "tolerant: 2 generations on digits",
-        "1,000 training images of 1x8x8 in 10 classes, 200 test images; 9 views of each training image",
+        "1,000 training images of 1x8x8 in 10 classes, 200 test images; 9 views of each training image: shifted by up to "
+        "1 pixel",
         "",
         "0. patriarch: resnet8, 75,002 parameters",
         "   minimises 0.428571 H(labels, student) + 0.571429 D_5(student)",

@@ -78,7 +78,7 @@ def train(
 
 
 def _notes(study: Study) -> list[str]:
-    """How images are shown, what was decided about them, and the numbered terms in the objectives of each arm, once."""
+    """How images are shown, what was decided of them, and the numbered terms in the objectives of each arm, once."""
     from tutelage.data.load import dataset_info
     from tutelage.paths import data_folder
     from tutelage.recipes.mixture import mixture_notes

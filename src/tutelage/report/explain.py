@@ -20,7 +20,8 @@ def explanation_text(explanation: Explanation) -> str:
         sizes += f", {_count(info.holdout_size, 'validation image')}"
     lines = [
         f"{explanation.lineage}: {generations} on {printable(explanation.data)}",
-        f"{images} in {info.num_classes} classes, {sizes}; {views} of each training image: {explanation.augmentation}",
+        f"{images} in {info.num_classes} classes, {sizes}; {views} of each training image: "
+        f"{explanation.augmentation}",
         *map(printable, info.notes),
     ]
     for place, generation in enumerate(explanation.generations):
