@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -189,7 +190,7 @@ def test_a_link_to_a_file_is_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.fault(30)
 @pytest.mark.parametrize("place", ["lock", "rows"])
-@pytest.mark.parametrize("kind", ["a link to a file", "a link to nothing", "a pipe", "a folder"])
+@pytest.mark.parametrize("kind", ["a link to a file", "a link to nothing", "a pipe", "a folder", "a socket"])
 def test_what_is_changed_in_place_is_a_file(place: str, kind: str, tmp_path: Path) -> None:
     """A lock, or the rows of a store, in a folder from a stranger: nothing outside of it is written or created."""
     (tmp_path / "mine.txt").write_bytes(b"mine")
@@ -199,10 +200,13 @@ def test_what_is_changed_in_place_is_a_file(place: str, kind: str, tmp_path: Pat
         os.mkfifo(own)
     elif kind == "a folder":
         own.mkdir()
+    elif kind == "a socket":
+        with contextlib.chdir(own.parent), socket.socket(socket.AF_UNIX) as end:  # its path has a limit
+            end.bind(own.name)
     else:
         own.symlink_to(tmp_path / ("mine.txt" if "file" in kind else "new.txt"))
     with (
-        pytest.raises(ValueError, match=rf"{own.name} is a (link, not a file: delete it|pipe|folder)"),
+        pytest.raises(ValueError, match=rf"{own.name} is a (link, not a file: delete it|pipe|folder|socket)"),
         storage.lock(own.parent),
     ):
         write_rows(own, 0, b"rows")

@@ -16,7 +16,7 @@ _EXHAUSTED = re.compile(
     r"can't allocate memory|out of memory|std::bad_alloc|ALLOC_FAILED|failed to map segment|can't start new thread"
     r"|cannot allocate memory|unable to allocate|insufficient memory"
     # zlib; Python where it could not even make the error
-    r"|Error -4 while|error return without exception set|without setting an exception",
+    r"|Error -4 while|error return without exception set",
     re.IGNORECASE,
 )
 _TELLING = (RuntimeError, ImportError, OSError, SystemError, zlib.error)

@@ -11,11 +11,11 @@ import dataclasses
 import functools
 import hashlib
 import importlib
-import importlib.resources
 import importlib.util
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, get_type_hints
 
@@ -190,14 +190,14 @@ def _normalize_floats(tree: Any) -> Any:
 
 
 def submodules(package: str) -> list[ModuleType]:
-    """Import the modules of a package, by name.
+    """Import all modules of a package and return them in the order of their names.
 
-    >>> [module.__name__ for module in submodules("tutelage.experiments.papers")][0]
+    >>> submodules("tutelage.experiments.papers")[0].__name__
     'tutelage.experiments.papers.born_again'
     """
-    # Not by pkgutil, to which a folder that cannot be read, for want of memory say, is an empty one.
-    files = importlib.resources.files(package).iterdir()
-    names = sorted(file.name.removesuffix(".py") for file in files if file.name.endswith(".py"))
+    # Not by pkgutil, which takes a folder that cannot be read (for want of memory, say) for an empty one.
+    (folder,) = importlib.import_module(package).__path__
+    names = sorted(path.stem for path in Path(folder).iterdir() if path.suffix == ".py")
     return [importlib.import_module(f"{package}.{name}") for name in names if name != "__init__"]
 
 

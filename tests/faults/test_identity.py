@@ -178,22 +178,26 @@ def test_a_network_that_is_edited_between_generations(tmp_path: Path, monkeypatc
 
 @FAULT
 def test_a_table_of_many_models_is_as_fast(tmp_path: Path, tried: Tried) -> None:
-    """Sixteen arms of six seeds: to check the addresses takes less processor time than all the rest."""
+    """Sixteen arms of six seeds: each address is computed once, in less than half of the processor time."""
     arms = tuple(arm(f"arm {number}", lr=0.1 + number / 100) for number in range(16))
     study = Study(lineages=arms, seeds=tuple(range(6)))
     write(study, tmp_path, lambda name, place, seed: 0.5)
-    start = time.process_time()
-    results = load_results(study.name, tmp_path)
-    whole = time.process_time() - start
-    models = [model for generation in results.generations for model in generation.models.values()]
-    assert len(models) == 96
     from tutelage.artifacts import config
 
-    config._described.cache_clear()
-    start = time.process_time()
-    for model in models:
-        config.check_address(model.folder, model.address)
-    alone = time.process_time() - start
-    print(f"{whole:.3f} s, {alone:.3f} s of it for the addresses")
-    assert alone < 0.5 * whole
+    whole, alone = list[float](), list[float]()
+    for _ in range(3):  # the least of each: a neighbour on the machine takes time from one of them or the other
+        config._described.cache_clear()
+        start = time.process_time()
+        results = load_results(study.name, tmp_path)
+        whole.append(time.process_time() - start)
+        models = [model for generation in results.generations for model in generation.models.values()]
+        assert len(models) == 96
+        assert config._described.cache_info().misses == 96  # each configuration is hashed once
+        config._described.cache_clear()
+        start = time.process_time()
+        for model in models:
+            config.check_address(model.folder, model.address)
+        alone.append(time.process_time() - start)
+    print(f"{min(whole):.3f} s, {min(alone):.3f} s of it for the addresses")
+    assert min(alone) < 0.5 * min(whole)
     tried(len(models), "models of one table, whose addresses were computed again")

@@ -88,7 +88,7 @@ def init_he(network: nn.Sequential, classifier_std: float | None = None) -> nn.S
     otherwise they stay as torch drew them. On the meta device, which has no numbers, nothing is drawn.
     """
     if any(parameter.is_meta for parameter in network.parameters()):
-        return network  # to "draw" there, torch imports its compiler: two seconds
+        return network  # torch would run a decomposition in Python for each tensor, half the time of building
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             fan = math.prod(module.kernel_size) * module.out_channels

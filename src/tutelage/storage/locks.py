@@ -31,7 +31,7 @@ def lock(folder: Path, wait: float = 1.0) -> Iterator[Callable[[], None]]:
     write, without a lock. Whoever waits for more than a second says for whom.
 
     Errors: :class:`InUse` after ``wait`` seconds, naming the holder; ``OSError`` for a folder that cannot be
-    written; ``ValueError`` for something else than a file in the place of the lock.
+    written; ``ValueError`` for anything but a file in the place of the lock.
     """
     make_folder(folder)
     path = folder / ".lock"

@@ -38,9 +38,7 @@ def open_regular(path: Path) -> io.BufferedReader:
     except IsADirectoryError:
         raise ValueError(f"{path} is a folder, not a file") from None
     except OSError as error:
-        if path.is_socket():  # which cannot be opened at all
-            raise ValueError(f"{path} is a socket, not a file") from None
-        raise error
+        raise (_socket_error(path) or error) from None
     try:
         _check_regular(path, file.fileno())
     except ValueError:
@@ -63,13 +61,18 @@ def open_own(path: Path, flags: int) -> int:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise ValueError(f"{path} is a link, not a file: delete it") from None
-        raise
+        raise (_socket_error(path) or error) from None
     try:
         _check_regular(path, handle)
     except ValueError:
         os.close(handle)
         raise
     return handle
+
+
+def _socket_error(path: Path) -> ValueError | None:
+    """The error for a socket, which cannot be opened at all; None for anything else."""
+    return ValueError(f"{path} is a socket, not a file") if path.is_socket() else None
 
 
 def _check_regular(path: Path, handle: int) -> None:
