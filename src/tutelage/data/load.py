@@ -10,6 +10,7 @@ from tutelage.data.decode_cache import decode_once
 from tutelage.data.digits import digits_info, load_digits
 from tutelage.data.folder import read_folder
 from tutelage.data.layouts import LAYOUTS
+from tutelage.data.locate import import_advice
 from tutelage.data.npz import read_npz
 from tutelage.data.splits import subset_info, subset_splits
 from tutelage.engine import release_freed_memory
@@ -78,6 +79,8 @@ def _read_path(name: str) -> Splits:
         is_npz = is_folder = False
     if is_npz:
         return decode_once(path, read_npz)
+    if name and (advice := import_advice(path)):
+        raise ValueError(advice)
     if is_folder:
         return decode_once(path, read_folder)
     raise unknown("dataset", name, dataset_names(), hint="or give the path of an .npz file or of a folder of images")
