@@ -1,4 +1,4 @@
-"""``tutelage data`` and ``--data`` with CIFAR as torchvision left it: one line says what is read, or how to import it."""
+"""``tutelage data`` and ``--data`` with CIFAR as torchvision left it: one line says what is read or how to import."""
 
 from __future__ import annotations
 
@@ -116,8 +116,8 @@ def test_a_set_that_was_not_imported(name: str, root: str, put: Callable[..., st
 def test_an_import_that_fits_nothing(put: Callable[..., str], in_process: InProcess, tmp_path: Path) -> None:
     put("cifar10", "torch root", archive=False)
     assert one_line(in_process("data", "import", "cifar100", "torch root")) == (
-        "tutelage: 'torch root' holds no cifar100: expected cifar-100-python.tar.gz, the folder cifar-100-python that "
-        "it unpacks to, or a folder that holds one of them; it holds cifar-10-batches-py, which is cifar10: "
+        "tutelage: 'torch root' holds no cifar100: expected cifar-100-python.tar.gz, the folder cifar-100-python "
+        "that it unpacks to, or a folder that holds one of them; it holds cifar-10-batches-py, which is cifar10: "
         "`tutelage data import cifar10 'torch root'`"
     )
     assert not (tmp_path / "data").exists()
