@@ -21,6 +21,7 @@ INFO = DatasetInfo(
     padding=1,
     flip=False,
 )
+VIEWS = "9 views of each training image: shifted by up to 1 pixel"
 SCHEDULE = (
     "   30 epochs, 64 images per step, 480 steps, learning rate 0.1 (OneCycle), momentum 0.9 (Nesterov), "
     "weight decay 0.0005"
@@ -39,8 +40,7 @@ def test_the_text_of_a_tolerant_lineage() -> None:
     text = explanation_text(explanation)
     assert text.splitlines() == [
         "tolerant: 2 generations on digits",
-        "1,000 training images of 1x8x8 in 10 classes, 200 test images; 9 views of each training image: shifted by up to "
-        "1 pixel",
+        f"1,000 training images of 1x8x8 in 10 classes, 200 test images; {VIEWS}",
         "",
         "0. patriarch: resnet8, 75,002 parameters",
         "   minimises 0.428571 H(labels, student) + 0.571429 D_5(student)",

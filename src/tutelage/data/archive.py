@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tarfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -131,6 +132,15 @@ def read_members(stream: IO[bytes], names: Collection[str], where: str) -> Itera
         raise ValueError(f"{where} is refused: it lacks {', '.join(sorted(missing))}")
 
 
+def top_folder(stream: IO[bytes]) -> str:
+    """The outermost folder of the first file or folder in a ``.tar.gz``; empty if the file is none, or is damaged."""
+    try:
+        paths = (PurePosixPath(header.name) for header in itertools.islice(_headers(_Content(stream)), 2))
+        return next((path.parts[0] for path in paths if path.parts), "")
+    except (ValueError, zlib.error, tarfile.TarError):
+        return ""
+
+
 def _headers(content: _Content) -> Iterator[tarfile.TarInfo]:
     """The headers of the files and folders in a tar, with the names and sizes that extra headers give them.
 
@@ -214,10 +224,11 @@ def read_unpacked(folder: Path, names: Collection[str], where: str) -> Iterator[
     Errors: ``ValueError``, prefixed with ``where``, for a file that is missing, is not a plain file, or is larger
     than allowed.
     """
-    for name in names:
-        path = folder / PurePosixPath(name).name
-        if path.is_symlink() or not path.is_file():
-            raise ValueError(f"{where} is refused: it lacks the file {path.name}")
+    paths = {name: folder / PurePosixPath(name).name for name in names}
+    missing = [path.name for path in paths.values() if path.is_symlink() or not path.is_file()]
+    if missing:
+        raise ValueError(f"{where} is refused: it lacks the file{'s' * (len(missing) > 1)} {', '.join(missing)}")
+    for name, path in paths.items():
         if path.stat().st_size > MAX_MEMBER:
             raise ValueError(f"{where} is refused: {path.name} has {path.stat().st_size} bytes")
         yield name, read_regular(path, MAX_MEMBER)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -17,39 +18,48 @@ from tutelage.data.archive import MAX_TOTAL, read_members, read_unpacked
 from tutelage.data.dataset import Dataset, Splits
 from tutelage.data.download import fetch
 from tutelage.data.labels import checked_labels, encodable
-from tutelage.data.layouts import LAYOUTS, Layout
+from tutelage.data.layouts import Layout, layout_of
+from tutelage.data.locate import Origin, locate, nearby, other_dataset
 from tutelage.data.pickles import read_pickle
 from tutelage.data.splits import make_splits
-from tutelage.errors import unknown
 
 _FILE = "data.safetensors"
 _WAIT = 3600.0  # seconds to wait for another process that imports the same dataset
 
 
-def _layout(name: str) -> Layout:
-    if name not in LAYOUTS:
-        raise unknown("dataset", name, LAYOUTS, hint="these are the datasets that can be imported")
-    return LAYOUTS[name]
-
-
-def import_archive(name: str, archive: Path, root: Path) -> Path:
+def import_archive(name: str, path: Path, root: Path) -> Path:
     """Import a dataset from its official archive, or from the folder unpacked from it; returns the dataset's folder.
 
-    Any archive whose content passes the checks is accepted; whether its checksum is the official one is recorded.
+    ``path`` may also be a folder that holds one of them (see :func:`tutelage.data.locate.locate`). Any archive whose
+    content passes the checks is accepted; whether its checksum is the official one is recorded.
 
     Errors: ``ValueError`` for an unknown name, a missing or damaged archive, or content that is not this dataset.
     An earlier import is left unchanged.
     """
-    layout, folder = _layout(name), root / name
-    if archive.is_dir():
-        with storage.lock(folder, wait=_WAIT):
-            members = read_unpacked(archive, _members(layout), where=str(archive))
-            source = {"file": encodable(archive.resolve().name), "sha256": None, "official": False}
-            return _store(layout, members, folder, source)
-    if not archive.is_file():
-        raise ValueError(f"there is no file or folder {str(archive)!r} to import {name} from")
-    with storage.open_regular(archive) as file, storage.lock(folder, wait=_WAIT):
-        return _import_stream(layout, file, archive.name, folder)
+    return import_source(name, locate(name, path), root)
+
+
+def import_source(name: str, source: Origin, root: Path) -> Path:
+    """Import a dataset from what :func:`tutelage.data.locate.locate` returned, as :func:`import_archive` does."""
+    layout, folder, path = layout_of(name), root / name, source.path
+    if path.is_dir():
+        with storage.lock(folder, wait=_WAIT), _advice(name, source):
+            members = read_unpacked(path, _members(layout), where=str(path))
+            return _store(
+                layout, members, folder, {"file": encodable(path.resolve().name), "sha256": None, "official": False}
+            )
+    with storage.open_regular(path) as file, storage.lock(folder, wait=_WAIT), _advice(name, source):
+        return _import_stream(layout, file, path.name, folder)
+
+
+@contextlib.contextmanager
+def _advice(name: str, source: Origin) -> Iterator[None]:
+    """Add to a refusal what lies beside the source, or which other dataset it is, or how to get the official one."""
+    try:
+        yield
+    except ValueError as error:
+        official = f"`tutelage data get {name}` downloads the official archive"
+        raise ValueError(f"{error}; {source.remark or other_dataset(name, source.path) or official}") from None
 
 
 def download(name: str, root: Path) -> Path:
@@ -60,7 +70,7 @@ def download(name: str, root: Path) -> Path:
     Errors: ``ConnectionError`` when the download fails, with advice; ``ValueError`` when the downloaded file is not
     the official one.
     """
-    layout, folder = _layout(name), root / name
+    layout, folder = layout_of(name), root / name
     with storage.lock(folder, wait=_WAIT):
         if storage.is_finished(folder):
             with contextlib.suppress(ValueError):
@@ -68,7 +78,7 @@ def download(name: str, root: Path) -> Path:
                 return folder
         try:
             with fetch(layout.url, layout.md5, folder, limit=MAX_TOTAL) as file:
-                return _import_stream(layout, file, layout.url.rpartition("/")[2], folder)
+                return _import_stream(layout, file, layout.archive, folder)
         except ConnectionError as error:
             advice = f"get the file some other way and run `tutelage data import {name} FILE`"
             raise ConnectionError(f"{error}; {advice}") from None
@@ -79,7 +89,7 @@ def check(name: str, root: Path) -> str:
 
     Errors: ``ValueError`` when it was not imported, or has changed since.
     """
-    info, source = _layout(name).info, _verify(name, root)["note"]["source"]
+    info, source = layout_of(name).info, _verify(name, root)["note"]["source"]
     origin = "the official archive" if source["official"] else "its checksum is not the official one"
     return (
         f"{name}: {info.train_size} training and {info.test_size} test images, unchanged since they were imported "
@@ -92,7 +102,7 @@ def load_cifar(name: str, root: Path) -> Splits:
 
     Errors: ``ValueError`` when it was not imported, or has changed since.
     """
-    layout = _layout(name)
+    layout = layout_of(name)
     _verify(name, root)
     path = root / name / _FILE
     tensors = storage.read_tensors(path)
@@ -120,6 +130,9 @@ def _dataset(tensors: dict[str, Tensor], split: str) -> Dataset:
 
 def _verify(name: str, root: Path) -> dict[str, Any]:
     if not storage.is_finished(root / name):
+        if place := nearby(name):
+            command = f"tutelage data import {name} {shlex.quote(place)}"
+            raise ValueError(f"{name} is not in {root}, but {place!r} holds it: run `{command}`")
         raise ValueError(
             f"{name} is not in {root}: run `tutelage data get {name}`, or `tutelage data import {name} FILE` "
             "if you have its archive"
@@ -136,7 +149,7 @@ def _verify(name: str, root: Path) -> dict[str, Any]:
 
 
 def _members(layout: Layout) -> list[str]:
-    return [f"{layout.folder}/{file}" for file in (layout.meta, *layout.train, *layout.test)]
+    return [f"{layout.folder}/{file}" for file in layout.files]
 
 
 def _import_stream(layout: Layout, stream: IO[bytes], label: str, folder: Path) -> Path:

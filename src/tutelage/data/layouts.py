@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tutelage.data.dataset import DatasetInfo
+from tutelage.errors import unknown
 
 _SITE = "https://www.cs.toronto.edu/~kriz/"
 
@@ -24,6 +25,16 @@ class Layout:
     coarse_names: str = ""
     url: str
     md5: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its files, without the folder."""
+        return (self.meta, *self.train, *self.test)
+
+    @property
+    def archive(self) -> str:
+        """The name of its official archive."""
+        return self.url.rpartition("/")[2]
 
 
 _FINE = """
@@ -80,3 +91,16 @@ LAYOUTS = {
         md5="eb9058c3a382ffc7106e4002c42a8d85",
     ),
 }
+
+
+def layout_of(name: str) -> Layout:
+    """The layout of a dataset.
+
+    Errors: ``ValueError`` for a name without one.
+
+    >>> layout_of("cifar100").archive
+    'cifar-100-python.tar.gz'
+    """
+    if name not in LAYOUTS:
+        raise unknown("dataset", name, LAYOUTS, hint="these are the datasets that can be imported")
+    return LAYOUTS[name]

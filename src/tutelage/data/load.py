@@ -12,6 +12,7 @@ from tutelage.data.digits import digits_info, load_digits
 from tutelage.data.folder import Photographs, examine_folder, folder_info, folder_splits, preparation_of
 from tutelage.data.idx import is_idx, read_idx
 from tutelage.data.layouts import LAYOUTS
+from tutelage.data.locate import import_advice
 from tutelage.data.npz import read_npz
 from tutelage.data.pixel_map import Reading
 from tutelage.data.splits import subset_info, subset_splits
@@ -109,6 +110,8 @@ def _path(config: DataConfig) -> tuple[Path, Callable[[Path], Splits] | None]:
         is_npz, is_folder = path.suffix == ".npz" and path.is_file(), bool(name) and path.is_dir()
     except OSError:  # for instance a name too long for a path
         is_npz = is_folder = False
+    if name and not is_npz and (advice := import_advice(path)):
+        raise ValueError(advice)
     if not (is_npz or is_folder):
         hint = "or give the path of an .npz file or of a folder of images"
         raise unknown("dataset", name, dataset_names(), hint=hint)

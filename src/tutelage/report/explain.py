@@ -13,15 +13,14 @@ def explanation_text(explanation: Explanation) -> str:
     """The generations of a lineage: who teaches whom, each objective with its numbers, expected scores and cost."""
     info = explanation.info
     generations = _count(len(explanation.generations), "generation")
-    views = _count(explanation.views, "view")
+    views, augmentation = _count(explanation.views, "view"), explanation.augmentation
     images = f"{info.train_size:,} training images of {info.channels}x{info.height}x{info.width}"
     sizes = f"{info.test_size:,} test images"
     if info.holdout_size:
         sizes += f", {_count(info.holdout_size, 'validation image')}"
     lines = [
         f"{explanation.lineage}: {generations} on {printable(explanation.data)}",
-        f"{images} in {info.num_classes} classes, {sizes}; {views} of each training image: "
-        f"{explanation.augmentation}",
+        f"{images} in {info.num_classes} classes, {sizes}; {views} of each training image: {augmentation}",
         *map(printable, info.notes),
     ]
     for place, generation in enumerate(explanation.generations):

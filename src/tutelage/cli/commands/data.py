@@ -13,16 +13,25 @@ from tutelage.cli.exit_codes import DONE
 data_app = App(name="data", help="Download, import and check datasets.")
 
 Name = Annotated[str, Parameter(help="cifar10 or cifar100.")]
-Archive = Annotated[Path, Parameter(help="The official archive, or the folder it unpacks to.")]
+Origin = Annotated[
+    Path,
+    Parameter(
+        help="The official archive, the folder it unpacks to, or a folder that holds them, such as torchvision's."
+    ),
+]
 
 
 @data_app.command(name="import")
-def data_import(name: Name, archive: Archive, /) -> int:
+def data_import(name: Name, path: Origin, /) -> int:
     """Check a dataset in the official layout and store it."""
-    from tutelage.data.cifar import import_archive
+    from tutelage.data.cifar import import_source
+    from tutelage.data.locate import locate
     from tutelage.paths import data_folder
 
-    print_lines(f"{name} is stored in {import_archive(name, archive, data_folder())}")
+    source = locate(name, path)
+    folder = import_source(name, source, data_folder())
+    remark = f" ({source.remark})" if source.remark else ""
+    print_lines(f"{name} is stored in {folder}, read from {source.path}{remark}")
     return DONE
 
 
