@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
+import os
 import shutil
+import signal
 from collections.abc import Iterator
+from multiprocessing.util import _run_finalizers  # type: ignore[attr-defined]
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +214,41 @@ def test_all_files_that_cannot_be_decoded_are_listed(photographs: Path, tmp_path
     with pytest.raises(ValueError, match=r"^'.*\.png' cannot be read") as refused:
         list(loader.batches(0, 0))
     assert "Traceback" not in str(refused.value)
+
+
+def test_workers_leave_ctrl_c_and_locks_to_their_parent(photographs: Path, tmp_path: Path) -> None:
+    """A worker would hold the lock of a run on for seconds after its parent was killed, and die of a Ctrl-C."""
+    splits = read_folder(photographs, DataConfig(image_size=16), Reading(store="decoded", workers=2))
+    loader = BatchLoader(splits.train, MarginCrop(), 7, CPU)
+    plan, others = loader.plan(0, 0), multiprocessing.active_children()
+    with storage.lock(tmp_path):
+        loader.begin(plan)
+        workers = [process for process in multiprocessing.active_children() if process not in others]
+    assert len(workers) == 2
+    with storage.lock(tmp_path, wait=0.0):
+        pass
+    for worker in workers:
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGINT)
+        os.kill(worker.pid, signal.SIGTERM)
+    batches = [loader.batch(*plan.part(first, 7)).pixels for first in range(0, len(plan.rows), 7)]
+    assert sum(map(len, batches)) == len(splits.train)
+    assert all(worker.is_alive() for worker in workers)
+
+
+@pytest.mark.parametrize("how", ["collected", "at the end"])
+def test_workers_end_with_what_they_cut_for(how: str, photographs: Path) -> None:
+    """Queues of a cycle are closed before the loader that would end its workers through them."""
+    workers_before = multiprocessing.active_children()
+    splits = read_folder(photographs, DataConfig(image_size=16), Reading(store="decoded", workers=2))
+    loader = BatchLoader(splits.train, MarginCrop(), 7, CPU)
+    loader.begin(loader.plan(0, 0))
+    workers = [process for process in multiprocessing.active_children() if process not in workers_before]
+    assert isinstance(loader.images, FileViews)
+    loader.images.cycle = loader.images  # type: ignore[attr-defined]
+    if how == "collected":
+        del loader
+        gc.collect()
+    else:
+        _run_finalizers(11)  # as multiprocessing does first when the program ends
+    assert [worker.exitcode for worker in workers] == [0, 0]

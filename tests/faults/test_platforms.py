@@ -14,7 +14,7 @@ import torch
 
 from tests.faults.commands import LINE, Hashes, hashes
 from tests.warm import PREPARE, Warm
-from tutelage import storage
+from tutelage import interrupts, storage
 from tutelage.artifacts import environment
 from tutelage.engine import Engine
 from tutelage.storage import system
@@ -113,9 +113,9 @@ def test_an_orphan_notices_where_its_parent_is_never_replaced(lives: bool, monke
 
 
 def test_ctrl_c_is_left_alone_where_no_signal_can_be_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "CAN_BLOCK_SIGNALS", False)
+    monkeypatch.setattr(interrupts, "CAN_BLOCK_SIGNALS", False)
     monkeypatch.delattr(signal, "pthread_sigmask")
-    with processes._ctrl_c_blocked():
+    with interrupts.signals_blocked(signal.SIGINT):
         pass
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
+from multiprocessing.util import Finalize
 from typing import cast
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch.utils.data import Dataset as MapStyle
 
 from tutelage.data.augmentation import Views
 from tutelage.data.pixels import FileImages
+from tutelage.interrupts import leave_to_parent, signals_blocked
 
 
 class FileViews:
@@ -24,28 +27,19 @@ class FileViews:
 
     def __init__(self, images: FileImages, views: Views, device: torch.device, workers: int = 0) -> None:
         self.images, self.views, self.device = images, views, device
-        self._announced: list[tuple[Tensor, Tensor]] = []
-        self._ahead: Iterator[Tensor | ValueError] | None = None
-        self._loader: DataLoader[np.ndarray | ValueError] | None = None
-        if workers:
-            self._loader = DataLoader(
-                _Cuts(images, views),
-                batch_sampler=_Keys(self._announced),
-                num_workers=workers,
-                collate_fn=_stacked,
-                persistent_workers=True,
-                generator=torch.Generator(),  # or it would draw from the global one
-            )
+        self._ahead = _Ahead(images, views, workers) if workers else None
+        if self._ahead is not None:
+            # Also where this is collected as a part of a cycle, or as the program ends. Queues close at priority 10,
+            # and then tell the workers nothing any more, which ignore SIGTERM.
+            Finalize(self, self._ahead.close, exitpriority=20)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def begin(self, batches: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Announce the rows and views of the batches that :meth:`cut` will be called with, in their order."""
-        if self._loader is not None:
-            self._announced[:] = [(rows.cpu(), views.cpu()) for rows, views in batches]
-            self._ahead = cast(Iterator[Tensor | ValueError], iter(self._loader))
-            self._announced.reverse()  # the loader has read it; the next batch is the last
+        if self._ahead is not None:
+            self._ahead.begin([(rows.cpu(), views.cpu()) for rows, views in batches])
 
     def cut(self, rows: Tensor, views: Tensor) -> Tensor:
         """Cut the given views of the given rows: uint8 ``[B, C, size, size]``, channels-last in memory.
@@ -57,13 +51,50 @@ class FileViews:
         return self.views.transform(pixels, views.to(self.device)).permute(0, 3, 1, 2)
 
     def _next(self, rows: Tensor, views: Tensor) -> Tensor:
-        if self._ahead is not None and self._announced:
-            next_rows, next_views = self._announced[-1]
-            if torch.equal(rows, next_rows) and torch.equal(views, next_views):
-                self._announced.pop()
-                return _checked(next(self._ahead))
+        if self._ahead is not None and self._ahead.is_next(rows, views):
+            return _checked(self._ahead.next())
         cuts = _Cuts(self.images, self.views)
         return _checked(_stacked([cuts[key] for key in zip(rows.tolist(), views.tolist(), strict=True)]))
+
+
+class _Ahead:
+    """Processes that cut the announced batches ahead of their use."""
+
+    def __init__(self, images: FileImages, views: Views, workers: int) -> None:
+        self._announced: list[tuple[Tensor, Tensor]] = []
+        self._batches: Iterator[Tensor | ValueError] | None = None
+        self._loader: DataLoader[np.ndarray | ValueError] | None = DataLoader(
+            _Cuts(images, views),
+            batch_sampler=_Keys(self._announced),
+            num_workers=workers,
+            collate_fn=_stacked,
+            persistent_workers=True,
+            worker_init_fn=_start,
+            generator=torch.Generator(),  # or it would draw from the global one
+        )
+
+    def begin(self, batches: list[tuple[Tensor, Tensor]]) -> None:
+        assert self._loader is not None
+        self._announced[:] = batches
+        with signals_blocked(signal.SIGINT, signal.SIGTERM):  # the first call starts the workers
+            self._batches = cast(Iterator[Tensor | ValueError], iter(self._loader))
+        self._announced.reverse()  # the loader has read it; the next batch is the last
+
+    def is_next(self, rows: Tensor, views: Tensor) -> bool:
+        if not self._announced:
+            return False
+        next_rows, next_views = self._announced[-1]
+        return torch.equal(rows, next_rows) and torch.equal(views, next_views)
+
+    def next(self) -> Tensor | ValueError:
+        assert self._batches is not None
+        self._announced.pop()
+        return next(self._batches)
+
+    def close(self) -> None:
+        """End the workers, by dropping the last references to what holds them."""
+        self._announced.clear()
+        self._batches = self._loader = None
 
 
 class _Cuts(MapStyle[np.ndarray | ValueError]):
@@ -79,6 +110,10 @@ class _Cuts(MapStyle[np.ndarray | ValueError]):
             return self.views.cut(pixels[int(self.images.rows[row])], view, size)
         except ValueError as error:
             return error
+
+
+def _start(_: int) -> None:
+    leave_to_parent()
 
 
 class _Keys:

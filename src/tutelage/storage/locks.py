@@ -19,6 +19,9 @@ from tutelage.storage.regular import open_own
 ANNOUNCE_SECONDS = 1.0
 """The time after which a process that waits for a lock says so."""
 
+_handles: set[int] = set()
+"""The open lock files of this process."""
+
 _logger = logging.getLogger("tutelage")  # without a handler of the user's, its warnings go to standard error
 
 
@@ -37,6 +40,7 @@ def lock(folder: Path, wait: float = 1.0) -> Iterator[Callable[[], None]]:
     path = folder / ".lock"
     with explain_write_errors(path, 0):
         handle = open_own(path, os.O_RDWR | os.O_CREAT)
+    _handles.add(handle)
 
     def check() -> None:
         if not path.exists() or not os.path.samestat(path.stat(), os.fstat(handle)):
@@ -53,7 +57,23 @@ def lock(folder: Path, wait: float = 1.0) -> Iterator[Callable[[], None]]:
             os.write(handle, holder.encode())
         yield check
     finally:
+        _close(handle)
+
+
+def _close(handle: int) -> None:
+    if handle in _handles:
+        _handles.remove(handle)
         os.close(handle)
+
+
+def _close_all() -> None:
+    """Close the lock files that a forked process has of its parent, or it would hold their locks beyond it."""
+    for handle in tuple(_handles):
+        _close(handle)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_all)
 
 
 def _acquire(handle: int, folder: Path, wait: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from tutelage import storage
 from tutelage.engine import keep_freed_memory
+from tutelage.interrupts import CAN_BLOCK_SIGNALS, signals_blocked
 from tutelage.lineage import Stopped, TrainOptions
 from tutelage.study.events import Event, Failed, SeedStopped
 from tutelage.study.execution import Execution
@@ -25,8 +25,6 @@ RESUMABLE = 75
 """The exit code of a process that stopped where it can be resumed."""
 UNGUARDED = 76
 """The exit code of a process in which importing the main script began to train, see :func:`check_main_guard`."""
-CAN_BLOCK_SIGNALS = hasattr(signal, "pthread_sigmask")
-"""False on Windows, where ``terminate`` ends a process at once: a seed then continues from its last checkpoint."""
 _NAME = "tutelage seed"
 
 
@@ -69,7 +67,7 @@ def run_processes(
                 arguments = (study, seed, runs, execution, options, sender, os.getpid())
                 process = spawn(target=_work, args=arguments, name=f"{_NAME} {seed}")
                 # Ctrl-C goes to this process and to all of these: they ignore it, and this one asks them to stop.
-                with _ctrl_c_blocked():
+                with signals_blocked(signal.SIGINT):
                     process.start()
                 sender.close()
                 running[receiver] = (seed, process)
@@ -104,19 +102,6 @@ def run_processes(
             process.join(10)
     if stopping or stopped:
         raise Stopped("stopped, with every seed saved")
-
-
-@contextlib.contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
-    """Block Ctrl-C, also in a process that is started meanwhile; on Windows, which blocks no signals, nothing."""
-    if not CAN_BLOCK_SIGNALS:
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_orphan(parent: int) -> bool:
