@@ -84,9 +84,9 @@ def to_json(value: Any) -> Any:
     Errors: ``TypeError`` for anything but a frozen dataclass, a named function, a mapping with text keys, a sequence
     or a plain scalar.
 
-    >>> from tutelage.data import DataConfig
-    >>> to_json(DataConfig(name="digits", train_size=300))
-    {'is': 'data:DataConfig', 'name': 'digits', 'train_size': 300, 'holdout': 0, 'test_size': None}
+    >>> from tutelage.data import CropFlip
+    >>> to_json(CropFlip(padding=2))
+    {'is': 'data:CropFlip', 'padding': 2, 'flip': True}
     """
     match value:
         case None | bool() | int() | str():

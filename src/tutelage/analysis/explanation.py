@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tutelage.data import DatasetInfo
 from tutelage.lineage import Lineage, expected_scores
+from tutelage.lineage.networks import shown_side
 from tutelage.models.build import build
 from tutelage.objective import Objective, ScoreDifference
 from tutelage.recipes.mixture import mixture_notes
@@ -34,6 +35,7 @@ class GenerationExplanation:
     ``objective`` is the formula with its numbers; ``tolerance`` holds ``(eta, k)`` of each score difference in it.
     ``notes`` are sentences on its numbered terms, see :func:`tutelage.recipes.mixture.mixture_notes`.
     ``expected`` is the closed form of the labelled class's score at the optimum, where there is one.
+    ``side`` is that of the square images which the network is shown, None where it takes the data's as they are.
     ``gradient_shares`` are each term's share of the gradient on the first batch, empty where they were not measured.
 
     Units: ``work`` in floating-point operations of the whole training run.
@@ -42,6 +44,7 @@ class GenerationExplanation:
     name: str
     network: str
     cost: NetworkCost
+    side: int | None
     teachers: tuple[str, ...]
     objective: str
     notes: tuple[str, ...]
@@ -85,20 +88,22 @@ def explain(lineage: Lineage, info: DatasetInfo, shares: Sequence[Mapping[str, f
     >>> student.teachers, student.steps, student.cost.parameters
     (('patriarch',), 8, 74482)
     """
-    costs = {name: _cost(name, info) for name in dict.fromkeys(one.model for one in lineage.generations)}
+    sides = [shown_side(lineage, place, info) for place in range(len(lineage.generations))]
+    shown = [(one.model, side) for one, side in zip(lineage.generations, sides, strict=True)]
+    costs = {each: _cost(*each, info) for each in dict.fromkeys(shown)}
     scores = expected_scores(lineage, info.num_classes)
     generations = []
     for place, generation in enumerate(lineage.generations):
         schedule = generation.schedule
-        teachers = [lineage.generations[teacher] for teacher in generation.teachers]
-        teachers_flops = sum(costs[teacher.model].forward_flops for teacher in teachers)
-        per_image = 3 * costs[generation.model].forward_flops + teachers_flops
+        teachers_flops = sum(costs[shown[teacher]].forward_flops for teacher in generation.teachers)
+        per_image = 3 * costs[shown[place]].forward_flops + teachers_flops
         generations.append(
             GenerationExplanation(
                 name=generation.name,
                 network=generation.model,
-                cost=costs[generation.model],
-                teachers=tuple(teacher.name for teacher in teachers),
+                cost=costs[shown[place]],
+                side=sides[place],
+                teachers=tuple(lineage.generations[teacher].name for teacher in generation.teachers),
                 objective=str(generation.objective),
                 notes=mixture_notes(generation.objective),
                 tolerance=_tolerance(generation.objective),
@@ -123,10 +128,10 @@ def _tolerance(objective: Objective) -> tuple[tuple[float, int], ...]:
     return tuple((term.weight, term.k) for term in objective.terms if isinstance(term, ScoreDifference))
 
 
-def _cost(name: str, info: DatasetInfo) -> NetworkCost:
+def _cost(name: str, side: int | None, info: DatasetInfo) -> NetworkCost:
     with torch.device("meta"):  # shapes alone: no weights are allocated and nothing is computed
         network = build(name, info.num_classes, info.channels).eval()
-        image = torch.zeros(1, info.channels, info.height, info.width)
+        image = torch.zeros(1, info.channels, side or info.height, side or info.width)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network(image)
     return NetworkCost(

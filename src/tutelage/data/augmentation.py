@@ -105,8 +105,8 @@ class CropFlip:
         [[0, 0], [1, 0]]
         """
         crop, mirrored = divmod(view, 2) if self.flip else (view, 0)
-        top, left = (position - self.padding for position in divmod(crop, self.shifts))
-        return _window(image, top, left, size, bool(mirrored))
+        down, right = divmod(crop, self.shifts)
+        return _window(image, down - self.padding, right - self.padding, size, bool(mirrored))
 
     def transform(self, pixels: Tensor, views: Tensor) -> Tensor:
         """Return the pixels: all of a view is cut."""
@@ -164,11 +164,12 @@ class MarginCrop:
         [[4, 5], [8, 9]]
         """
         crop, mirrored = divmod(view, 2) if self.flip else (view, 0)
-        top, left = (
-            step * (side + 2 * self.padding - size + 1) // STEPS - self.padding
-            for step, side in zip(divmod(crop, STEPS), image.shape, strict=False)
-        )
-        return _window(image, top, left, size, bool(mirrored))
+        down, right = divmod(crop, STEPS)
+        height, width, _ = image.shape
+        return _window(image, self._start(down, height, size), self._start(right, width, size), size, bool(mirrored))
+
+    def _start(self, step: int, side: int, size: int) -> int:
+        return step * (side + 2 * self.padding - size + 1) // STEPS - self.padding
 
     def transform(self, pixels: Tensor, views: Tensor) -> Tensor:
         """Return the pixels: all of a view is cut."""

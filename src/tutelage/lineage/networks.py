@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
 
 from tutelage.artifacts.model import Model
 from tutelage.artifacts.pretrained import normalization_for, read_metadata, read_pretrained
-from tutelage.data import Normalization, Splits
+from tutelage.data import DatasetInfo, Normalization, Splits
 from tutelage.engine import Engine
 from tutelage.lineage.addresses import generation_seed
 from tutelage.lineage.events import ModelRef
 from tutelage.lineage.spec import Generation, Lineage
-from tutelage.models.build import build, check
+from tutelage.models.build import build, check, input_size
 from tutelage.models.external import expectation
 from tutelage.models.weights import WrongClasses, fit_weights
 from tutelage.teachers import NetworkTeacher, TeacherEnsemble
 from tutelage.training import Teacher
+
+
+def shown_side(lineage: Lineage, place: int, info: DatasetInfo) -> int | None:
+    """The side of the square that a generation's network is shown; None where it takes images as they are.
+
+    Networks of another package, and weights that say so, have a size of their own. Image files are prepared at the
+    largest that the lineage needs, and networks for small images are shown them smaller, unless the user named the
+    size.
+    """
+    generation, data = lineage.generations[place], lineage.data
+    if (expected := expectation(generation.model, info.channels)) is not None:
+        return expected.size
+    if (metadata := read_metadata(generation.weights)) is not None:
+        return normalization_for(metadata, str(generation.weights), info).size
+    size = input_size(generation.model)
+    automatic = data.image_size is None and data.network_size is not None
+    return size if automatic and size is not None and size < info.height else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +85,8 @@ class LineageNetworks:
         metadata = read_metadata(generation.weights)
         if metadata is not None:
             return normalization_for(metadata, str(generation.weights), self.splits.info)
-        return self.splits.train.normalization
+        measured = self.splits.train.normalization
+        return replace(measured, size=shown_side(self.lineage, place, self.splits.info))
 
     def build(self, place: int) -> nn.Module:
         """Build a network as it is before training, a function of seed and place, or with its pretrained weights.

@@ -63,8 +63,8 @@ class CommonOptions:
         """What is known of the dataset without reading its images."""
         return dataset_info(self.data_config(), data_folder())
 
-    def data_config(self) -> DataConfig:
-        """Which images are used for what."""
+    def data_config(self, networks: tuple[str, ...] = ()) -> DataConfig:
+        """Which images are used for what; files are prepared at the largest size that a network is made for."""
         return DataConfig(
             name=self.data,
             train_size=self.train_size,
@@ -72,12 +72,11 @@ class CommonOptions:
             test_size=self.test_size,
             image_size=self.image_size,
             resize=self.resize,
-            network_size=None if self.data in dataset_names() else input_size(self.network()),
+            network_size=None if self.data in dataset_names() else _largest(networks or (self.network(),)),
         )
 
-    def views(self) -> Views:
+    def views(self, info: DatasetInfo) -> Views:
         """The augmentation of training images."""
-        info = self.dataset_info()
         padding = info.padding if self.crop_padding is None else self.crop_padding
         flip = info.flip if self.flip is None else self.flip
         views: Views = (MarginCrop if info.margin else CropFlip)(padding=padding, flip=flip)
@@ -128,7 +127,9 @@ class CommonOptions:
 
     def lineage(self, name: str, *generations: Generation) -> Lineage:
         """A lineage of these generations, on the images of these options."""
-        return Lineage(name=name, data=self.data_config(), views=self.views(), generations=generations)
+        data = self.data_config(tuple(generation.model for generation in generations))
+        views = self.views(dataset_info(data, data_folder()))
+        return Lineage(name=name, data=data, views=views, generations=generations)
 
     def teacher_student(self, name: str, teacher: str | None, objective: Objective) -> Lineage:
         """A lineage of two: a teacher trained on the labels (by default a larger network), and its student."""
@@ -137,6 +138,11 @@ class CommonOptions:
             self.generation("teacher", labels_only(), model=self.network(teacher, larger=True)),
             self.generation("student", objective, teachers=(0,)),
         )
+
+
+def _largest(networks: tuple[str, ...]) -> int | None:
+    sizes = [size for size in map(input_size, networks) if size is not None]
+    return max(sizes, default=None)
 
 
 def choose(kind: str, name: str, choices: Mapping[str, Choice]) -> Choice:

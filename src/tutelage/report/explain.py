@@ -37,8 +37,11 @@ def _generation(place: int, generation: GenerationExplanation) -> list[str]:
     rate = f"learning rate {schedule.lr:g} ({type(schedule.decay).__name__})"
     decay = f"weight decay {schedule.weight_decay:g}"
     momentum = f"momentum {schedule.momentum:g}{' (Nesterov)' if schedule.nesterov else ''}"
+    network = f"{generation.network}, {generation.cost.parameters:,} parameters"
+    if generation.side is not None:
+        network += f", shown {generation.side} x {generation.side} pixels"
     return [
-        f"{place}. {generation.name}: {generation.network}, {generation.cost.parameters:,} parameters{teachers}",
+        f"{place}. {generation.name}: {network}{teachers}",
         f"   minimises {generation.objective}",
         *(f"   {note}" for note in generation.notes),
         *(f"   eta = {number(eta)}, k = {k}" for eta, k in generation.tolerance),
