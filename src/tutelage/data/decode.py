@@ -147,5 +147,6 @@ def middle(image: np.ndarray, size: int) -> np.ndarray:
 
     Source: ``CenterCrop`` of torchvision and timm.
     """
-    top, left = (round((side - size) / 2) for side in image.shape[:2])  # as torchvision rounds
+    height, width = image.shape[:2]
+    top, left = round((height - size) / 2), round((width - size) / 2)  # as torchvision rounds
     return image[top : top + size, left : left + size]
