@@ -92,6 +92,7 @@ def beside(name: str, world: World, payload: bytes) -> None:
 
 def in_runs(name: str, forged: bool, world: World, payload: bytes) -> None:
     """In the run: replaces a file of its first model, its study, or what was computed from them later."""
+    name = name.replace("study.json", "study*.json")  # a command that saves the study again numbers its file
     path = next(world.runs.glob(name.format(model=world.models[0], study=world.study)))
     (forge if forged else put)(path, payload)
 
