@@ -101,6 +101,7 @@ def provenance_facts(comparison: Comparison) -> list[tuple[str, str]]:
     data = sorted({lineage.data.name for lineage in comparison.results.study.lineages})
     return [
         ("data", f"{', '.join(data)} (fingerprint {', '.join(fingerprints) or 'unknown'})"),
+        *(("data", f"{name}: {mark}") for name, mark in data_marks(comparison).items()),
         ("seeds", " ".join(map(str, comparison.results.study.seeds))),
         *((name, ", ".join(values[name])) for name in names if values[name]),
         *(("not bit for bit", change) for change in environment_changes(comparison.results)),
@@ -108,10 +109,23 @@ def provenance_facts(comparison: Comparison) -> list[tuple[str, str]]:
     ]
 
 
+def data_marks(comparison: Comparison) -> dict[str, str]:
+    """How the images of finished models differ from the official sets whose layout they have, by dataset."""
+    configs = [
+        result.model.config()
+        for generation in comparison.results.generations
+        for result in list(generation.seeds.values())[:1]
+    ]
+    marks = {config["lineage"]["data"]["name"]: config.get("data_mark", "") for config in configs}
+    return {name: mark for name, mark in marks.items() if mark}
+
+
 def title(comparison: Comparison) -> str:
     """What is compared."""
     study = comparison.results.study
-    data = ", ".join(dict.fromkeys(lineage.data.name for lineage in study.lineages))
+    marks = data_marks(comparison)
+    names = dict.fromkeys(lineage.data.name for lineage in study.lineages)
+    data = ", ".join(f"{name} ({marks[name]})" if name in marks else name for name in names)
     count = f"{len(study.seeds)} seeds" if len(study.seeds) > 1 else "one seed (no interval)"
     return f"{len(study.lineages)} arms on {data}, {count}, compared to {comparison.reference}"
 
