@@ -9,8 +9,6 @@ from tutelage.data.dataset import DataConfig, DatasetInfo
 from tutelage.data.folder import prepared_info
 from tutelage.data.preparation import OWN_SIZE, Preparation
 
-ROLES = {"train": "training", "holdout": "validation", "test": "test"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Official:
@@ -26,6 +24,12 @@ class Official:
     """Empty where they are the numbers of WordNet."""
     size: int
     source: str
+
+    @property
+    def nouns(self) -> dict[str, str]:
+        """What its authors call each set: the validation set is the test set where that has no labels."""
+        test = "test" if "holdout" in self.sizes else "validation"
+        return {"train": "training", "holdout": "validation", "test": test}
 
 
 OFFICIAL: Mapping[str, Official] = {
@@ -48,7 +52,7 @@ OFFICIAL: Mapping[str, Official] = {
         title="CINIC-10",
         sizes={"train": 90_000, "holdout": 90_000, "test": 90_000},
         num_classes=10,
-        class_names=tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]),
+        class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         size=32,
         source="it is at https://datashare.ed.ac.uk/handle/10283/3192",
     ),
@@ -66,7 +70,7 @@ def mark(name: str, sizes: Mapping[str, int], num_classes: int) -> str:
     ''
     """
     official = OFFICIAL[name]
-    counts = [(sizes.get(role, 0), size, f"{ROLES[role]} images") for role, size in official.sizes.items()]
+    counts = [(sizes.get(role, 0), size, f"{official.nouns[role]} images") for role, size in official.sizes.items()]
     counts.append((num_classes, official.num_classes, "classes"))
     first, *others = [
         f"{count:,} {'of' if count < expected else 'instead of'} {expected:,} {noun}"

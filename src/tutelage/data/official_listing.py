@@ -22,7 +22,8 @@ from tutelage.data.official_classes import (
 )
 from tutelage.errors import listing as enumeration
 
-_KAGGLE = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
+_INNER = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
+"""Where Kaggle's archive of ILSVRC2012 has the images."""
 _TRUTH, _META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
 _SOLUTION = "LOC_val_solution.csv"
 _UNPACKED = {"train": "ilsvrc2012_img_train", "test": "ilsvrc2012_img_val"}
@@ -52,10 +53,7 @@ def find(name: str, path: Path) -> Place:
     """
     if not path.is_dir():
         raise ValueError(f"there is no folder {str(path)!r} to import {name} from: unpack its archive first")
-    place = _place(name, path)
-    nested = (_place(name, path / inner) for inner in _KAGGLE) if name == "ilsvrc2012" else ()
-    place = place or next(filter(None, nested), None)
-    places = [place] if place else [each for sub in _subfolders(path) if (each := _place(name, path / sub))]
+    places = _places(name, path) or [place for sub in _subfolders(path) for place in _places(name, path / sub)]
     if len(places) > 1:
         raise ValueError(
             f"{str(path)!r} holds {name} {len(places)} times: choose one of "
@@ -75,12 +73,12 @@ def recognized(path: Path) -> Place | None:
 
     Errors: ``OSError``.
     """
-    for name in ("tiny-imagenet", "ilsvrc2012"):
-        bases = (path, *(path / inner for inner in _KAGGLE)) if name == "ilsvrc2012" else (path,)
-        subfolders = [path / sub for sub in itertools.islice(_subfolders(path), 2)]
-        for base in (*bases, *(subfolders if len(subfolders) == 1 else ())):
-            if (place := _place(name, base)) and _has_own_layout(place):
-                return place
+    subfolders = list(itertools.islice(_subfolders(path), 2))
+    for folder in (path, *(path / sub for sub in subfolders if len(subfolders) == 1)):
+        for name in ("tiny-imagenet", "ilsvrc2012"):
+            for place in _places(name, folder):
+                if _has_own_layout(place):
+                    return place
     return None
 
 
@@ -199,7 +197,7 @@ def _by_table(
             else:
                 foreign[wnid] += 1
     for wnid, count in sorted(foreign.items()):
-        listing.faults.append(f"{where}: {count:,} images are of class {wnid!r}, and train has none")
+        listing.faults.append(f"{where}: {count:,} of its images are of class {wnid!r}, and train has none")
 
 
 def _without_boxes(tree: Tree, listing: Listing) -> Tree:
@@ -215,6 +213,12 @@ def _class_tree(name: str, tree: Tree, listing: Listing) -> Tree:
     clean = {f"{_IMAGES}/{file}": entry for file, entry in images.items() if not is_debris(file)}
     listing.passed_over += len(images) - len(clean)
     return {**files, **clean}
+
+
+def _places(name: str, folder: Path) -> list[Place]:
+    """The sets of a dataset in a folder, or where Kaggle's archive has them; one at most, in a list."""
+    places = (_place(name, folder / inner) for inner in (_INNER if name == "ilsvrc2012" else _INNER[:1]))
+    return [place for place in places if place][:1]
 
 
 def _place(name: str, root: Path) -> Place | None:

@@ -10,7 +10,7 @@ from tutelage import storage
 from tutelage.data.faults import BrokenFiles
 from tutelage.data.file_index import examine
 from tutelage.data.folder import Photographs, examined
-from tutelage.data.official import OFFICIAL, ROLES, mark
+from tutelage.data.official import OFFICIAL, mark
 from tutelage.data.official_listing import Place, find, official_listing
 from tutelage.data.pixel_map import Progress
 from tutelage.data.sources import FolderSource
@@ -25,9 +25,9 @@ def import_place(name: str, path: Path, root: Path) -> str:
 
     Errors: ``ValueError`` for another layout; :class:`BrokenFiles`; an earlier import is left unchanged.
     """
-    place = find(name, path)
-    description = _described(place)
-    folder, absolute = root / name, Path(os.path.abspath(path))  # noqa: PTH100 - a link stays one
+    place, folder = find(name, path), root / name
+    description = _described(replace(place, root=_absolute(place.root)))
+    absolute = _absolute(path)
     if _is_images(folder):
         if folder.resolve() == absolute.resolve():
             return f"{description}; {folder} needs no import"
@@ -104,12 +104,17 @@ def _described(place: Place) -> str:
     if listing.faults:
         raise BrokenFiles([f"{fault[0]}{place.root}/{fault[1:]}" for fault in listing.faults])
     sizes = {role: len(files) for role, files in listing.sets.items()}
-    counts = " and ".join(f"{sizes.get(role, 0):,} {ROLES[role]}" for role in OFFICIAL[name].sizes)
+    nouns = OFFICIAL[name].nouns
+    counts = " and ".join(f"{sizes.get(role, 0):,} {nouns[role]}" for role in OFFICIAL[name].sizes)
     difference = mark(name, sizes, len(listing.classes))
     return (
         f"{name} is read from {str(place.root)!r}: {counts} images in {len(listing.classes):,} classes, "
         f"{difference or 'the official counts'}"
     )
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - a link stays one
 
 
 def _recorded(name: str, folder: Path) -> Path:
@@ -119,7 +124,7 @@ def _recorded(name: str, folder: Path) -> Path:
         value = parse_json(storage.read_listed(folder, _FILE, 1 << 16), str(folder / _FILE))
         if not isinstance(value, dict) or not isinstance(path := value.get("folder"), str) or "\0" in path:
             raise storage.Damaged(f"{folder / _FILE} names no folder")
-    except storage.Damaged as error:
+    except ValueError as error:
         raise storage.Damaged(f"{error}; import {name} again") from None
     return Path(path)
 
