@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from tests.data.official_sets import WNIDS, make_cinic, make_ilsvrc, make_tiny, write_meta
 from tutelage import storage
-from tutelage.data import DataConfig, Splits, official, official_classes
+from tutelage.data import DataConfig, Splits, mat_structs, official
 from tutelage.data.decode_cache import datasets
 from tutelage.data.faults import BrokenFiles
 from tutelage.data.load import _listings, dataset_info, load
@@ -244,10 +244,11 @@ def test_a_part_of_the_validation_images_has_the_whole_ground_truth(tmp_path: Pa
     ("kind", "expected"),
     [
         ("missing", "No such file"),
-        ("text", "is no MATLAB 5.0 MAT-file"),
-        ("cut", "is damaged|has no table of synsets"),
-        ("another", "has no table of synsets"),
-        ("numbers", "has no table of synsets"),
+        ("text", "has no table of synsets: it is no MATLAB 5.0 MAT-file"),
+        ("cut", "has no table of synsets: it is damaged"),
+        ("another", "has no table of synsets: it has no array synsets"),
+        ("numbers", "has no table of synsets: it has no array synsets"),
+        ("fields", "has no table of synsets: synsets has no field num_children"),
         ("names", "has no table of synsets such as n01440764, but 'tench'"),
         ("bomb", "decompresses to more than 1048576 bytes"),
         ("large", "has more than 8388608 bytes"),
@@ -256,7 +257,7 @@ def test_a_part_of_the_validation_images_has_the_whole_ground_truth(tmp_path: Pa
 def test_a_table_of_synsets_that_is_none(
     kind: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(official_classes, "_MAX_META_EXPANDED", 2**20)
+    monkeypatch.setattr(mat_structs, "MAX_EXPANDED", 2**20)
     root = make_ilsvrc(tmp_path / "set", "devkit", val=1)
     path = root / KIT / "meta.mat"
     match kind:
@@ -270,6 +271,8 @@ def test_a_table_of_synsets_that_is_none(
             savemat(path, {"other": [1, 2]})
         case "numbers":
             savemat(path, {"synsets": [[1.0, 2.0]]})
+        case "fields":
+            savemat(path, {"synsets": {"ILSVRC2012_ID": 1, "WNID": WNIDS[0]}})
         case "names":
             write_meta(path, ("tench", *WNIDS[1:]))
         case "bomb":

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-import struct
-import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
+from tutelage.data.mat_structs import read_structs
 from tutelage.storage import read_regular
 
 VALIDATION_SIZE = 50_000
 WNID = re.compile(r"n\d{8}")
 """The number of a synset of WordNet."""
-_MAX_META, _MAX_META_EXPANDED = 8 * 2**20, 64 * 2**20
-_COMPRESSED = 15
+_MAX_META = 8 * 2**20
 
 
 @dataclass(slots=True)
@@ -57,8 +50,8 @@ def read_annotations(path: Path) -> ClassTable:
 def read_solution(path: Path) -> ClassTable:
     """Read Kaggle's ``LOC_val_solution.csv``: on each line an image, and its class before its boxes."""
     table = ClassTable(path)
-    lines = dict(_lines(table))
-    for number, row in zip(lines, csv.reader(lines.values(), quoting=csv.QUOTE_NONE), strict=True):
+    for number, line in _lines(table):
+        row = line.split(",")
         if number == 1 and row[0] == "ImageId":
             continue
         if len(row) < 2:
@@ -122,49 +115,13 @@ def _read_meta(path: Path) -> dict[int, str]:
 
     Source: torchvision, ``parse_devkit_archive``.
     """
-    content = read_regular(path, _MAX_META)
-    _check_expanded(content, path)
-    from scipy.io import loadmat
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            synsets = loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])["synsets"]
-            columns = [np.atleast_1d(synsets[name]) for name in ("ILSVRC2012_ID", "WNID", "num_children")]
-            wnids = {
-                int(number): str(wnid) for number, wnid, children in zip(*columns, strict=True) if int(children) == 0
-            }
-    except Exception as error:  # a damaged or hostile file can raise almost any error
-        raise ValueError(f"{path} has no table of synsets ({type(error).__name__}: {str(error)[:80]!r})") from None
+        rows = read_structs(read_regular(path, _MAX_META), "synsets", ("ILSVRC2012_ID", "WNID", "num_children"))
+        wnids = {int(number): f"{wnid}" for number, wnid, children in rows if children == 0}
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{path} has no table of synsets: {error}") from None
     wrong = [wnid for wnid in wnids.values() if not WNID.fullmatch(wnid)]
     if wrong or not wnids:
-        raise ValueError(
-            f"{path} has no table of synsets such as n01440764{f', but {wrong[0][:40]!r}' if wrong else ''}"
-        )
+        wrong_name = f", but {wrong[0][:40]!r}" if wrong else ""
+        raise ValueError(f"{path} has no table of synsets such as n01440764{wrong_name}")
     return wnids
-
-
-def _check_expanded(content: bytes, path: Path) -> None:
-    """Check that a MATLAB file does not decompress to more than such a file may have.
-
-    Errors: ``ValueError``.
-
-    Source: MAT-File Format, version 5: 128 bytes of header, then elements with their type and size.
-    """
-    if not content.startswith(b"MATLAB 5.0 MAT-file") or content[126:128] not in (b"IM", b"MI"):
-        raise ValueError(f"{path} is no MATLAB 5.0 MAT-file")
-    tag = struct.Struct("<II" if content[126:128] == b"IM" else ">II")
-    place, total = 128, 0
-    while place + tag.size <= len(content):
-        kind, size = tag.unpack_from(content, place)
-        place += tag.size
-        if kind == _COMPRESSED:
-            try:
-                total += len(
-                    zlib.decompressobj().decompress(content[place : place + size], _MAX_META_EXPANDED - total + 1)
-                )
-            except zlib.error as error:
-                raise ValueError(f"{path} is damaged: {error}") from None
-            if total > _MAX_META_EXPANDED:
-                raise ValueError(f"{path} decompresses to more than {_MAX_META_EXPANDED} bytes")
-        place += size
