@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from tutelage import serialization
-from tutelage.data.load import dataset_names
+from tutelage.data.load import array_names
 from tutelage.experiments import experiments, find_experiment, unavailable_experiments
 from tutelage.experiments.catalog import _entries
 from tutelage.experiments.papers import born_again as born_again_paper
@@ -127,7 +127,7 @@ def test_unavailable_experiments_need_what_is_missing() -> None:
         if network:
             assert network[1] not in model_names()
         elif images:
-            assert images[1].lower().replace("-", "") not in dataset_names()
+            assert images[1].lower().replace("-", "") not in array_names()
         else:
             assert reason.startswith(("it needs the optimizer Adam", "it needs a language model"))
         with pytest.raises(ValueError, match=re.escape(f"experiment '{name}' cannot be run: {reason}")):

@@ -56,6 +56,7 @@ def check_config(values: Mapping[str, Any]) -> None:
     own = f"lineage.generations.{place}"
     for path, kind in _GENERATION.items():
         checked(_at(generations[place], path, own), kind, f"{own}.{path}")
+    checked(values.get("data_mark", ""), str, "data_mark")
     if not values["class_names"]:
         raise ValueError("class_names is empty")
     if min(values["input"]) < 1:

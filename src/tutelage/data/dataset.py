@@ -26,7 +26,7 @@ MEASURED = 20_000
 class DataConfig:
     """Which images to train and test on; the part of a configuration that names them.
 
-    ``name`` is a dataset known to tutelage (``digits``, ``cifar10``, ``cifar100``), the path of an ``.npz`` file, or
+    ``name`` is a dataset known to tutelage (see ``dataset_names``), the path of an ``.npz`` file, or
     the path of a folder of images. ``train_size`` and ``test_size`` keep that many training and test images, with the
     class shares of the whole; ``holdout`` takes that many out of the training set as a validation set, unless the
     dataset has a validation set of its own.
@@ -138,7 +138,8 @@ class DatasetInfo:
     reader decided for the user, to be printed once before training; they decide nothing of what is learned.
     ``padding`` and ``flip`` are the default augmentation of its training images: how many pixels they may be shifted,
     and whether a mirrored image still belongs to its class. With ``margin`` training crops are cut out of larger
-    images.
+    images. ``mark`` says how the images differ from those of the official set that they stand for; it is empty for
+    the official set and for sets without one, and a part of the fingerprint.
     """
 
     class_names: tuple[str, ...]
@@ -153,6 +154,7 @@ class DatasetInfo:
     flip: bool = True
     margin: bool = False
     notes: tuple[str, ...] = ()
+    mark: str = ""
 
     @property
     def num_classes(self) -> int:

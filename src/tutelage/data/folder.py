@@ -39,6 +39,8 @@ class Photographs:
     divided: bool
     """Whether the test set is a part of what was one set."""
     notes: tuple[str, ...]
+    mark: str = ""
+    """How this differs from the official set in whose layout it is."""
 
 
 def examine_folder(root: Path, index: Path | None, progress: Progress = lambda *_: None) -> Photographs:
@@ -48,7 +50,7 @@ def examine_folder(root: Path, index: Path | None, progress: Progress = lambda *
 
     Errors: :class:`BrokenFiles`, which lists all that is wrong; ``ValueError`` where there are no classes.
     """
-    return examined(listed(_tree(root, _DEPTH), str(root)), root, FolderSource, index, progress)
+    return examined(listed(folder_tree(root, _DEPTH), str(root)), root, FolderSource, index, progress)
 
 
 def examined(
@@ -96,10 +98,11 @@ def _split(root: Path, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor
     return stratified_split(labels, num_classes, train_size, TEST)
 
 
-def _tree(folder: Path, depth: int) -> Tree:
+def folder_tree(folder: Path, depth: int) -> Tree:
+    """The entries of a folder and, down to ``depth``, of the folders in it."""
     with os.scandir(folder) as entries:
         return {
-            entry.name: (_tree(Path(entry.path), depth - 1) if depth > 1 else {})
+            entry.name: (folder_tree(Path(entry.path), depth - 1) if depth > 1 else {})
             if entry.is_dir()
             else entry.is_file()
             for entry in entries
@@ -128,19 +131,38 @@ def preparation_of(photographs: Photographs, config: DataConfig) -> Preparation:
 
 def folder_info(photographs: Photographs, preparation: Preparation) -> DatasetInfo:
     """Describe the images as they are prepared."""
-    size, rows = preparation.size, photographs.rows
+    rows, mark = photographs.rows, photographs.mark
+    return prepared_info(
+        preparation,
+        photographs.class_names,
+        {role: len(each) for role, each in rows.items()},
+        (*photographs.notes, mark) if mark else photographs.notes,
+        mark,
+    )
+
+
+def prepared_info(
+    preparation: Preparation,
+    class_names: tuple[str, ...],
+    sizes: Mapping[str, int],
+    notes: tuple[str, ...] = (),
+    mark: str = "",
+) -> DatasetInfo:
+    """Describe image files as they are prepared; ``sizes`` counts them by set."""
+    size = preparation.size
     return DatasetInfo(
-        class_names=photographs.class_names,
+        class_names=class_names,
         channels=preparation.channels,
         height=size,
         width=size,
-        train_size=len(rows["train"]),
-        test_size=len(rows["test"]),
-        holdout_size=len(rows.get("holdout", ())),
+        train_size=sizes["train"],
+        test_size=sizes["test"],
+        holdout_size=sizes.get("holdout", 0),
         padding=default_padding(size, size) if preparation.side == size else 0,
         margin=preparation.side > size,
         flip=preparation.channels == 3,
-        notes=photographs.notes,
+        notes=notes,
+        mark=mark,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tutelage.data.dataset import DatasetInfo
+from tutelage.data.official import OFFICIAL
 from tutelage.errors import unknown
 
 _SITE = "https://www.cs.toronto.edu/~kriz/"
@@ -102,5 +103,5 @@ def layout_of(name: str) -> Layout:
     'cifar-100-python.tar.gz'
     """
     if name not in LAYOUTS:
-        raise unknown("dataset", name, LAYOUTS, hint="these are the datasets that can be imported")
+        raise unknown("dataset", name, (*LAYOUTS, *OFFICIAL), hint="these are the datasets that can be imported")
     return LAYOUTS[name]

@@ -73,7 +73,7 @@ def listed(tree: Tree, root: str) -> Listing:
     places: dict[str, int] = {}
     for role in ("train", "holdout", "test"):
         if role in roots:
-            listing.sets[role] = list(_files(roots[role], parts[role], role, places, listing))
+            listing.sets[role] = list(class_files(roots[role], parts[role], role, places, listing))
     listing.classes = tuple(places)
     if not places:
         raise ValueError(
@@ -114,7 +114,9 @@ def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _files(tree: Tree, part: str, role: str, places: dict[str, int], listing: Listing) -> Iterator[tuple[str, int]]:
+def class_files(
+    tree: Tree, part: str, role: str, places: dict[str, int], listing: Listing
+) -> Iterator[tuple[str, int]]:
     """The files of a set, with the place of their class; classes of the training set are numbered here."""
     names: dict[str, str] = {}
     for name in _classes(tree):

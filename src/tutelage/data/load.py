@@ -14,6 +14,9 @@ from tutelage.data.idx import is_idx, read_idx
 from tutelage.data.layouts import LAYOUTS
 from tutelage.data.locate import import_advice
 from tutelage.data.npz import read_npz
+from tutelage.data.official import OFFICIAL, official_info
+from tutelage.data.official_listing import recognized, table_state
+from tutelage.data.official_store import examine_place, imported, is_imported
 from tutelage.data.pixel_map import Reading
 from tutelage.data.splits import subset_info, subset_splits
 from tutelage.engine import release_freed_memory
@@ -26,8 +29,13 @@ def dataset_names() -> tuple[str, ...]:
     """The datasets known by name.
 
     >>> dataset_names()
-    ('digits', 'cifar10', 'cifar100')
+    ('digits', 'cifar10', 'cifar100', 'ilsvrc2012', 'tiny-imagenet', 'cinic10')
     """
+    return (*array_names(), *OFFICIAL)
+
+
+def array_names() -> tuple[str, ...]:
+    """The datasets known by name whose images all have the size that they are stored in."""
     return ("digits", *LAYOUTS)
 
 
@@ -73,38 +81,48 @@ def dataset_info(config: DataConfig, root: Path) -> DatasetInfo:
         return subset_info(digits_info(config.train_size), None, config.holdout, config.test_size)
     if config.name in LAYOUTS:
         return subset_info(LAYOUTS[config.name].info, config.train_size, config.holdout, config.test_size)
+    if config.name in OFFICIAL and not is_imported(config.name, root):
+        return subset_info(official_info(config.name, config), config.train_size, config.holdout, config.test_size)
     return subset_info(_path_info(config, root), config.train_size, config.holdout, config.test_size)
 
 
 def _read_path(config: DataConfig, root: Path, reading: Reading) -> Splits:
-    path, read_arrays = _path(config)
+    path, read_arrays = _path(config, root)
     if read_arrays is not None:
         return datasets.once(path, read_arrays)
 
     def read(path: Path) -> Splits:
-        photographs = _photographs(path, root, reading)
+        photographs = _photographs(config, path, root, reading)
         preparation = preparation_of(photographs, config)
         return folder_splits(photographs, preparation, root / "prepared", reading)
 
-    key = f"{config.image_size} {config.resize} {config.network_size} {reading.store} {reading.workers}"
+    key = f"{config.name} {config.image_size} {config.resize} {config.network_size} {reading.store} {reading.workers}"
     return datasets.once(path, read, key)
 
 
 def _path_info(config: DataConfig, root: Path) -> DatasetInfo:
-    path, read_arrays = _path(config)
+    path, read_arrays = _path(config, root)
     if read_arrays is not None:
         return datasets.once(path, read_arrays).info
-    photographs = _photographs(path, root, Reading())
+    photographs = _photographs(config, path, root, Reading())
     return folder_info(photographs, preparation_of(photographs, config))
 
 
-def _photographs(path: Path, root: Path, reading: Reading) -> Photographs:
-    return _listings.once(path, lambda path: examine_folder(path, root / "indexes", reading.progress))
+def _photographs(config: DataConfig, path: Path, root: Path, reading: Reading) -> Photographs:
+    name = config.name if config.name in OFFICIAL else ""
+    place = imported(name, root) if name else recognized(path)
+    if place is None:
+        return _listings.once(path, lambda path: examine_folder(path, root / "indexes", reading.progress))
+    return _listings.once(
+        path, lambda _: examine_place(place, root / "indexes", reading.progress), f"{place.name} {table_state(place)}"
+    )
 
 
-def _path(config: DataConfig) -> tuple[Path, Callable[[Path], Splits] | None]:
+def _path(config: DataConfig, root: Path) -> tuple[Path, Callable[[Path], Splits] | None]:
     """The file or folder that a configuration names, and its reader if it holds arrays; None for image files."""
     name = config.name
+    if name in OFFICIAL:
+        return imported(name, root).root, None
     path = Path(name)
     try:
         is_npz, is_folder = path.suffix == ".npz" and path.is_file(), bool(name) and path.is_dir()
@@ -118,4 +136,5 @@ def _path(config: DataConfig) -> tuple[Path, Callable[[Path], Splits] | None]:
     read = read_npz if is_npz else read_idx if is_idx(path) else None
     if read is not None and config.image_size is not None:
         raise ValueError(f"image_size is for image files; the arrays of {name!r} keep their size")
-    return path, read
+    place = recognized(path) if read is None else None
+    return place.root if place else path, read

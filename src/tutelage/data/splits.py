@@ -135,11 +135,12 @@ def subset_splits(whole: Splits, train_size: int | None, holdout: int, test_size
 def make_splits(info: DatasetInfo, train: Dataset, test: Dataset, holdout: Dataset | None = None) -> Splits:
     """Combine datasets to splits, with a fingerprint of all of them and of the class names.
 
-    Formula: SHA-256 of the JSON list of the three fingerprints (null without holdout), class names, coarse names.
+    Formula: SHA-256 of the JSON list of the three fingerprints (null without holdout), class names, coarse names and,
+    of a set that is not the official one of its layout, its mark.
     """
     assert (info.train_size, info.test_size) == (len(train), len(test))
     assert info.holdout_size == (0 if holdout is None else len(holdout))
     parts = [split and split.fingerprint for split in (train, test, holdout)]
-    document = json.dumps([*parts, info.class_names, info.coarse_names])
+    document = json.dumps([*parts, info.class_names, info.coarse_names, *([info.mark] if info.mark else [])])
     digest = hashlib.sha256(document.encode()).hexdigest()
     return Splits(info=info, train=train, test=test, holdout=holdout, fingerprint=digest)

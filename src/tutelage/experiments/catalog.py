@@ -29,7 +29,7 @@ def unavailable_experiments() -> dict[str, str]:
     """The experiments that tutelage cannot run, by name, each with the reason.
 
     >>> unavailable_experiments()["tolerant/table-2/resnet18"]
-    'it needs the images of ILSVRC2012; tutelage has digits, cifar10 and cifar100'
+    'it needs the images of ILSVRC2012; experiments use digits, cifar10 and cifar100'
     """
     from tutelage.experiments.spec import Unavailable
 

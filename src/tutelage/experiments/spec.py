@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from tutelage.data.load import dataset_names
+from tutelage.data.load import array_names
 from tutelage.lineage import Generation, Lineage
 from tutelage.models.build import names as model_names
 from tutelage.published import PublishedCell
@@ -127,9 +127,9 @@ def missing_requirement(*, networks: Iterable[str] = (), images: str = "") -> st
     >>> missing_requirement(networks=("resnet20",), images="cifar100")
     ''
     """
-    if images and images not in dataset_names():
-        *first, last = dataset_names()
-        return f"it needs the images of {images}; tutelage has {', '.join(first)} and {last}"
+    if images and images not in array_names():
+        *first, last = array_names()
+        return f"it needs the images of {images}; experiments use {', '.join(first)} and {last}"
     missing = [name for name in networks if name not in model_names()]
     if missing:
         return f"it needs the network {' and '.join(missing)}, which tutelage does not have"

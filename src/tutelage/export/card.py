@@ -167,6 +167,7 @@ def _training(about: Mapping[str, Any]) -> str:
     epochs, seed, precision = map(escape_markdown, (about["epochs"], about["seed"], about["precision"]))
     sizes = (("training", data["train_size"]), ("test", data.get("test_size")))
     images = "".join(f", {escape_markdown(size)} {kind} images" for kind, size in sizes if size is not None)
+    name = escape_markdown(f"{data['name']} ({data['mark']})" if data.get("mark") else data["name"])
     teachers = [
         f"- Teacher: {escape_markdown(teacher['generation'])}, a {escape_markdown(teacher['model'])} "
         f"({code_span(teacher['address'])})."
@@ -174,7 +175,7 @@ def _training(about: Mapping[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"- Data: {escape_markdown(data['name'])}{images}; fingerprint {code_span(data['fingerprint'][:12])}.",
+            f"- Data: {name}{images}; fingerprint {code_span(data['fingerprint'][:12])}.",
             f"- Objective: {code_span(about['method'])}",
             f"- Epochs: {epochs}; seed {seed}; {precision}.",
             *(teachers or ["- Teacher: none."]),

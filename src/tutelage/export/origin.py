@@ -52,6 +52,7 @@ def _origin(source: FinishedModel, config: dict[str, Any]) -> dict[str, Any]:
             "train_size": lineage["data"]["train_size"],
             "test_size": lineage["data"].get("test_size"),  # absent from older models
             "fingerprint": config["data_fingerprint"],
+            "mark": config.get("data_mark", ""),  # absent from older models
         },
         "lineage": lineage["name"],
         "generation": generation["name"],

@@ -208,6 +208,7 @@ class GenerationTrainer:
             "seed": generation_seed(networks.seed, self.place),
             "lineage": serialization.to_json(networks.lineage),
             "data_fingerprint": networks.splits.fingerprint,
+            "data_mark": info.mark,
             "normalization": serialization.to_json(self.normalization),
             "input": [info.channels, info.height, info.width],
             "files": files and asdict(files.preparation),

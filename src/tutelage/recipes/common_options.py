@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tutelage.data import CropFlip, DataConfig, DatasetInfo, MarginCrop, Rotated, Views
-from tutelage.data.load import dataset_info, dataset_names
+from tutelage.data.load import array_names, dataset_info
 from tutelage.data.preparation import Resize
 from tutelage.errors import unknown
 from tutelage.lineage import Generation, Lineage
@@ -72,7 +72,7 @@ class CommonOptions:
             test_size=self.test_size,
             image_size=self.image_size,
             resize=self.resize,
-            network_size=None if self.data in dataset_names() else _largest(networks or (self.network(),)),
+            network_size=None if self.data in array_names() else _largest(networks or (self.network(),)),
         )
 
     def views(self, info: DatasetInfo) -> Views:

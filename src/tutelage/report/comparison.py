@@ -9,7 +9,7 @@ from tutelage.analysis.comparison import LEVEL
 from tutelage.report import markdown
 from tutelage.report.csv import records_csv
 from tutelage.report.format import Cell, escape_markdown, fenced, interval, mean, mean_std, p_value, seeds, text
-from tutelage.report.remarks import AT_CHANCE, at_chance_arms, environment_changes
+from tutelage.report.remarks import AT_CHANCE, at_chance_arms, data_marks, data_names, environment_changes
 from tutelage.report.table import Column, Record, Table
 from tutelage.study import Failure
 
@@ -101,6 +101,7 @@ def provenance_facts(comparison: Comparison) -> list[tuple[str, str]]:
     data = sorted({lineage.data.name for lineage in comparison.results.study.lineages})
     return [
         ("data", f"{', '.join(data)} (fingerprint {', '.join(fingerprints) or 'unknown'})"),
+        *(("data", f"{name}: {mark}") for name, mark in data_marks(comparison.results).items()),
         ("seeds", " ".join(map(str, comparison.results.study.seeds))),
         *((name, ", ".join(values[name])) for name in names if values[name]),
         *(("not bit for bit", change) for change in environment_changes(comparison.results)),
@@ -111,7 +112,7 @@ def provenance_facts(comparison: Comparison) -> list[tuple[str, str]]:
 def title(comparison: Comparison) -> str:
     """What is compared."""
     study = comparison.results.study
-    data = ", ".join(dict.fromkeys(lineage.data.name for lineage in study.lineages))
+    data = ", ".join(data_names(comparison.results).values())
     count = f"{len(study.seeds)} seeds" if len(study.seeds) > 1 else "one seed (no interval)"
     return f"{len(study.lineages)} arms on {data}, {count}, compared to {comparison.reference}"
 

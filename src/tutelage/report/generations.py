@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tutelage.analysis import GenerationResult, Results
 from tutelage.report.format import EMPTY, Cell, mean, percent, seeds, text
-from tutelage.report.remarks import AT_CHANCE, at_chance
+from tutelage.report.remarks import AT_CHANCE, at_chance, data_names
 from tutelage.report.table import Column, Table, make_table
 
 READING = (
@@ -29,7 +29,7 @@ COLUMNS = (
 def generations_table(results: Results) -> Table:
     """One row per generation: accuracy with its spread over the seeds, energy, calibration, the ensemble up to it."""
     count = len(results.study.seeds)
-    data = results.study.lineages[0].data.name + (" (test set watched)" if results.watch_test else "")
+    data = next(iter(data_names(results).values())) + (" (test set watched)" if results.watch_test else "")
     over = f"mean ± standard deviation over {count} seeds" if count > 1 else "one seed (no spread)"
     remarks = at_chance(results)
     several = len(results.study.lineages) > 1

@@ -54,3 +54,18 @@ def environment_changes(results: Results) -> list[str]:
                 where = f"{generation.arm}, {generation.name}, seed {seed}, from step {change['step'] + 1} on"
                 lines[f"{result.model.address} {change['step']}"] = f"{where}: {', '.join(differs)}"
     return list(lines.values())
+
+
+def data_marks(results: Results) -> dict[str, str]:
+    """How the images of finished models differ from the official set in whose layout they are, by dataset."""
+    models = [result.model for each in results.generations for result in list(each.seeds.values())[:1]]
+    configs = [model.config() for model in models]
+    marks = {config["lineage"]["data"]["name"]: config.get("data_mark", "") for config in configs}
+    return {name: mark for name, mark in marks.items() if mark}
+
+
+def data_names(results: Results) -> dict[str, str]:
+    """How titles name each dataset of a study: with what makes it another one than the official set."""
+    marks = data_marks(results)
+    names = [lineage.data.name for lineage in results.study.lineages]
+    return {name: f"{name} ({marks[name]})" if name in marks else name for name in names}

@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.io
 import torch
 from PIL import Image
 
 from tests.data.folders import read_image
+from tests.data.official_sets import write_meta
 from tutelage import serialization, storage
 from tutelage.artifacts.config import model_address
 from tutelage.artifacts.metadata import parse, parse_text
@@ -33,6 +35,7 @@ from tutelage.data.archive import read_members
 from tutelage.data.decode import FORMATS
 from tutelage.data.idx import FILES, read_idx
 from tutelage.data.npz import ARRAYS, read_npz
+from tutelage.data.official_classes import WNID, ClassTable, read_annotations, read_ground_truth, read_solution
 from tutelage.data.pickles import read_pickle
 from tutelage.evaluation import measure
 from tutelage.models.weights import read_weights
@@ -156,6 +159,34 @@ def idx(folder: Path) -> Target:
 
     seeds = [bytes([place + first]) + valid[name] for first in (0, 0x84) for place, name in enumerate(names)]
     return Target(read, [*seeds, *(bytes([0x80 + place]) + gzip.compress(valid[names[place]]) for place in (0, 1))])
+
+
+def official_tables(folder: Path) -> Target:
+    """Tables beside official sets: the file is named by the first byte, ``meta.mat`` without its compression too."""
+    write_meta(folder / "packed.mat")
+    values = scipy.io.loadmat(folder / "packed.mat", variable_names=["synsets"])
+    scipy.io.savemat(folder / "meta.mat", {"synsets": values["synsets"]})
+    meta = (folder / "meta.mat").read_bytes()
+    path, valid = folder / "table", folder / "meta.mat"
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data[1:])
+        readers: list[Callable[[], ClassTable]] = [
+            lambda: read_annotations(path),
+            lambda: read_solution(path),
+            lambda: read_ground_truth(path, valid, 3),
+            lambda: read_ground_truth(valid, path, 3),
+        ]
+        table = readers[(data or b"\0")[0] % 4]()
+        assert all(not wnid or WNID.fullmatch(wnid) for wnid in table.classes.values())
+
+    texts = (
+        b"1.JPEG\tn01440764\t0\t0\t9\t9\n",
+        b"ImageId,PredictionString\nval_1,n01440764 1 2 3 4 \n",
+        b"1\n2\n3\n",
+    )
+    seeds = [bytes([place]) + text for place, text in enumerate(texts)]
+    return Target(read, [*seeds, b"\3" + meta, b"\3" + (folder / "packed.mat").read_bytes()])
 
 
 def safetensors(folder: Path) -> Target:
@@ -342,5 +373,18 @@ def _unsynced() -> Iterator[None]:
 
 TARGETS: dict[str, Callable[[Path], Target]] = {
     target.__name__: target
-    for target in (archive, pickles, npz, idx, safetensors, state_dicts, json_values, toml, stored, blocks, images)
+    for target in (
+        archive,
+        pickles,
+        npz,
+        idx,
+        official_tables,
+        safetensors,
+        state_dicts,
+        json_values,
+        toml,
+        stored,
+        blocks,
+        images,
+    )
 }

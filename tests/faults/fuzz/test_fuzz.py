@@ -38,7 +38,7 @@ TARGETS = {
     "records": (30,),
 }
 TORTURE = bool(os.environ.get("TUTELAGE_TORTURE"))
-NEW = ("tensors", "records", "idx")
+NEW = ("tensors", "records", "idx", "official_tables")
 """The targets that are younger than the last page of evidence."""
 
 

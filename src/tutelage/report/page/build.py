@@ -16,6 +16,7 @@ from tutelage.report.page.sections.reproducibility import reproducibility
 from tutelage.report.page.sections.summary import answer, arms, figures, generations, leads, training
 from tutelage.report.page.sections.transfer import transfer
 from tutelage.report.page.style import arm_styles
+from tutelage.report.remarks import data_names
 from tutelage.report.table import Column, Table
 
 SectionOf = Callable[[Comparison], Section]
@@ -54,7 +55,7 @@ def _part(name: str, comparison: Comparison, sections: Sequence[SectionOf]) -> S
     title = comparisons.title(comparison)
     if len(study.lineages) == 1:
         seeds = f"{len(study.seeds)} seeds" if len(study.seeds) > 1 else "one seed"
-        title = f"{study.lineages[0].name} on {study.lineages[0].data.name}, {seeds}"
+        title = f"{study.lineages[0].name} on {next(iter(data_names(comparison.results).values()))}, {seeds}"
     return StudyPart(
         name=name,
         title=study.title or title,
@@ -70,7 +71,8 @@ def _overview(studies: Mapping[str, Comparison]) -> Table:
     """The last generations of all studies in one table."""
     rows: list[tuple[Cell, ...]] = []
     for name, comparison in studies.items():
-        data = {lineage.name: lineage.data.name for lineage in comparison.results.study.lineages}
+        names = data_names(comparison.results)
+        data = {lineage.name: names[lineage.data.name] for lineage in comparison.results.study.lineages}
         rows += [(text(name), text(data[arm.arm]), *comparisons.cells(comparison, arm)) for arm in comparison.arms]
     note = "Differences and p-values are within a run, to its own reference; runs are not compared to each other."
     return Table(
