@@ -22,6 +22,7 @@ from tutelage import storage
 from tutelage.data import BatchLoader, CropFlip, DataConfig, MarginCrop, Rotated, Views, pixel_map, pixels
 from tutelage.data.decode_cache import datasets
 from tutelage.data.file_views import FileViews
+from tutelage.data.maps import Note
 from tutelage.data.pixel_map import Reading
 from tutelage.lineage import Stopped
 from tutelage.recipes import call
@@ -177,9 +178,9 @@ def test_a_build_that_was_killed_is_continued(
     note = pixel_map._note
     notes: list[int] = []
 
-    def killed(folder: Path, content: dict[str, int]) -> None:
+    def killed(folder: Path, content: Note) -> None:
         note(folder, content)
-        notes.append(content["rows"])
+        notes.append(content.rows)
         if len(notes) % 3 == 0:
             raise KeyboardInterrupt
 

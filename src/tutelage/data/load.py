@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tutelage.data.cifar import load_cifar
@@ -18,7 +19,10 @@ from tutelage.data.pixel_map import Reading
 from tutelage.data.splits import subset_info, subset_splits
 from tutelage.engine import release_freed_memory
 from tutelage.errors import unknown
+from tutelage.progress import report
 
+MAPS, INDEXES = "prepared", "indexes"
+"""The folders, below that of the datasets, of what image files were prepared to and of what is known of them."""
 _listings: FileCache[Photographs] = FileCache(4)
 
 
@@ -82,24 +86,36 @@ def _read_path(config: DataConfig, root: Path, reading: Reading) -> Splits:
         return datasets.once(path, read_arrays)
 
     def read(path: Path) -> Splits:
-        photographs = _photographs(path, root, reading)
+        photographs = _photographs(path, root, reading, config.skip_broken)
         preparation = preparation_of(photographs, config)
-        return folder_splits(photographs, preparation, root / "prepared", reading)
+        return folder_splits(photographs, preparation, root / MAPS, reading)
 
-    key = f"{config.image_size} {config.resize} {config.network_size} {reading.store} {reading.workers}"
-    return datasets.once(path, read, key)
+    shown = f"{config.image_size} {config.resize} {config.network_size} {config.skip_broken}"
+    return datasets.once(path, read, f"{shown} {reading.store} {reading.workers}")
 
 
 def _path_info(config: DataConfig, root: Path) -> DatasetInfo:
     path, read_arrays = _path(config)
     if read_arrays is not None:
         return datasets.once(path, read_arrays).info
-    photographs = _photographs(path, root, Reading())
+    photographs = _photographs(path, root, Reading(), config.skip_broken)
     return folder_info(photographs, preparation_of(photographs, config))
 
 
-def _photographs(path: Path, root: Path, reading: Reading) -> Photographs:
-    return _listings.once(path, lambda path: examine_folder(path, root / "indexes", reading.progress))
+def read_for_check(config: DataConfig, root: Path) -> Splits | Photographs:
+    """Read a file of arrays, or examine all image files again, and decode them: what is broken is left out.
+
+    Errors: those of :func:`load`, except for files that cannot be read or decoded.
+    """
+    path, read_arrays = _path(replace(config, skip_broken=False))
+    return read_arrays(path) if read_arrays else examine_folder(path, root / INDEXES, report, True, again=True)
+
+
+def _photographs(path: Path, root: Path, reading: Reading, skip_broken: bool) -> Photographs:
+    def read(path: Path) -> Photographs:
+        return examine_folder(path, root / INDEXES, reading.progress, skip_broken)
+
+    return _listings.once(path, read, f"{skip_broken}")
 
 
 def _path(config: DataConfig) -> tuple[Path, Callable[[Path], Splits] | None]:
@@ -118,4 +134,6 @@ def _path(config: DataConfig) -> tuple[Path, Callable[[Path], Splits] | None]:
     read = read_npz if is_npz else read_idx if is_idx(path) else None
     if read is not None and config.image_size is not None:
         raise ValueError(f"image_size is for image files; the arrays of {name!r} keep their size")
+    if read is not None and config.skip_broken:
+        raise ValueError(f"skip_broken is for image files; {name!r} is one of arrays, which is whole or broken")
     return path, read
