@@ -99,10 +99,11 @@ def test_a_batch_that_was_not_announced_is_cut_too(photographs: Path) -> None:
         assert torch.equal(loader.batch(*part).pixels, plain.cut(*part[:2]))
 
 
-def trained(photographs: Path, runs: Path, store: str, workers: int, stop_at: int = 0) -> dict[str, Tensor]:
-    lineage = call(
-        "distill", data=str(photographs), image_size=16, teacher=("resnet8",), model="resnet8", epochs=3, batch_size=7
-    )
+def trained(
+    photographs: Path, runs: Path, store: str, workers: int, stop_at: int = 0, skip_broken: bool = False
+) -> dict[str, Tensor]:
+    options = {"data": str(photographs), "image_size": 16, "skip_broken": skip_broken}
+    lineage = call("distill", **options, teacher=("resnet8",), model="resnet8", epochs=3, batch_size=7)
     study = Study(lineages=(lineage,))
     here = Execution(
         device="cpu",
