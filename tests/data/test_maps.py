@@ -241,6 +241,41 @@ def test_killed_at_every_operation(
     assert dies_at > 10
 
 
+@pytest.mark.fault(2)
+@pytest.mark.parametrize("size", [16, 20, 24])
+def test_killed_as_it_is_removed(
+    size: int, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every operation: what is left is no map, and is removed by the same request."""
+    folder, operations = tmp_path / NAME, 0
+    expected = build(photographs, folder, size).buffer.clone()
+
+    def dying() -> None:
+        nonlocal operations
+        operations += 1
+        if operations == dies_at:
+            raise Killed
+
+    for dies_at in range(1, 50):
+        build(photographs, folder, size)
+        operations = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(storage.files.Operations, "step", dying)
+            try:
+                remove_maps(prepared_maps(tmp_path))
+            except Killed:
+                pass
+            else:
+                break
+        if dies_at % 2:
+            assert torch.equal(build(photographs, folder, size).buffer, expected)
+        else:
+            remove_maps(prepared_maps(tmp_path))
+            assert not folder.exists()
+    assert dies_at > 5
+    assert not folder.exists()
+
+
 @pytest.mark.fault(3)
 @pytest.mark.skipif(not LINUX, reason="needs /proc to look up the names of open files")
 def test_power_loss_while_a_map_is_built(

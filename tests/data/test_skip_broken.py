@@ -19,7 +19,7 @@ from tutelage.data.load import _listings, dataset_info, load
 from tutelage.data.pixel_map import Reading
 
 KINDS = ("truncated.png", "truncated.jpg", "text.png", "empty.jpg", "folder.png", "link.png")
-NOTE = "6 files that cannot be read or decoded are left out, as --skip-broken asks for"
+NOTE = "6 files that cannot be read or decoded are left out (--skip-broken)"
 
 
 @pytest.fixture(autouse=True)
@@ -204,7 +204,7 @@ def test_what_may_be_whole_is_not_remembered_as_broken(
     config = DataConfig(name=str(whole), skip_broken=True)
     monkeypatch.setattr(file_index, "decode", failing)
     note, division = dataset_info(config, tmp_path).notes
-    assert (note[:7], division[:7]) == ("1 files", "9 of 47")
+    assert (note[:7], division[:7]) == ("1 file ", "9 of 47")
     monkeypatch.setattr(file_index, "decode", opened)
     _listings.clear()
     assert dataset_info(config, tmp_path).notes == ("10 of 48 images are the test set, as there is no other",)

@@ -14,7 +14,7 @@ from tutelage.data.dataset import DataConfig, Splits
 from tutelage.data.duplicates import SETS, Copies, array_copies, summary
 from tutelage.data.faults import BrokenFiles
 from tutelage.data.file_index import DEEP, GRAY, TRANSPARENT, TURNED
-from tutelage.data.folder import Photographs, preparation_of
+from tutelage.data.folder import Photographs, left_out, preparation_of
 from tutelage.data.load import read_for_check
 from tutelage.data.preparation import OWN_SIZE
 from tutelage.data.sources import where
@@ -88,7 +88,8 @@ def _file_facts(photographs: Photographs) -> Iterator[str]:
     def text(role: str, row: int) -> str:
         return where(photographs.source, int(photographs.rows[role][row]))
 
-    yield from _notes(photographs.notes, groups, "files")
+    notes = [note for note in photographs.notes if note != left_out(len(photographs.broken))]
+    yield from _notes(notes, groups, "files")
     yield from _pairs(groups, text, names)
 
 

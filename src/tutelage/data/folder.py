@@ -106,7 +106,7 @@ def examined(
     if listing.passed_over:
         notes.append(f"{listing.passed_over} files that systems and tools left behind are passed over")
     if broken:
-        notes.append(f"{len(broken):,} files that cannot be read or decoded are left out, as --skip-broken asks for")
+        notes.append(left_out(len(broken)))
     divided = "test" not in rows
     if divided:
         rows["train"], rows["test"] = _split(root, labels, len(listing.classes))
@@ -117,6 +117,16 @@ def examined(
     photographs = Photographs(source, files, names, rows, labels, divided, tuple(notes), tuple(broken))
     duplicates = summary(photographs.copies())
     return replace(photographs, notes=(*notes, duplicates)) if duplicates else photographs
+
+
+def left_out(count: int) -> str:
+    """The note on files that are left out.
+
+    >>> left_out(1_200)
+    '1,200 files that cannot be read or decoded are left out (--skip-broken)'
+    """
+    files, verb = ("file", "is") if count == 1 else ("files", "are")
+    return f"{count:,} {files} that cannot be read or decoded {verb} left out (--skip-broken)"
 
 
 def _emptied(root: Path, entries: Sequence[tuple[str, str, int]], usable: Sequence[int]) -> list[str]:
