@@ -28,6 +28,7 @@ def config(seed: int = 0) -> dict[str, Any]:
         "class_names": ["a", "b", "c"],
         "input": [1, 8, 8],
         "data_fingerprint": FINGERPRINT,
+        "data_notes": [],
         "precision": "fp32",
         "teachers": [],
         "dependencies": {"source": "s", "numerics": 1},

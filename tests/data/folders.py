@@ -7,7 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from tutelage.data import DataConfig, Splits, decode
-from tutelage.data.folder import examine_folder, folder_splits, preparation_of
+from tutelage.data.file_splits import folder_splits, preparation_of
+from tutelage.data.folder import examine_folder
 from tutelage.data.pixel_map import Reading
 from tutelage.data.preparation import Preparation
 

@@ -11,11 +11,12 @@ from scipy.io import savemat
 from tests.data.official_sets import WNIDS, make_cinic, make_ilsvrc, make_tiny, write_meta
 from tutelage import storage
 from tutelage.data import DataConfig, Splits, mat_structs, official
+from tutelage.data.check import check_data
 from tutelage.data.decode_cache import datasets
 from tutelage.data.faults import BrokenFiles
 from tutelage.data.load import _listings, dataset_info, load
 from tutelage.data.official import OFFICIAL, mark
-from tutelage.data.official_store import check_images, import_place
+from tutelage.data.official_store import described, import_place, imported
 from tutelage.storage import Damaged
 
 ILSVRC_LAYOUTS = ("devkit", "synsets", "unpacked", "kaggle")
@@ -126,7 +127,7 @@ def test_a_set_that_is_not_there(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"^{name} is not in .*: run `tutelage data import {name} PATH`"):
         load(DataConfig(name=name), tmp_path / "data")
     with pytest.raises(ValueError, match=f"^{name} is not in "):
-        check_images(name, tmp_path / "data")
+        check_data(name, tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
@@ -377,10 +378,11 @@ def test_a_check_reads_all_files_again(tmp_path: Path) -> None:
     data = tmp_path / "data"
     import_place("cinic10", root, data)
     loaded("cinic10", tmp_path)
-    line = check_images("cinic10", data)
+    line = described(imported("cinic10", data))
     assert line.startswith(f"cinic10 is read from {str(root)!r}: 800 training and 200 validation and 200 test images")
-    assert line.endswith("; all files were read")
+    report = check_data("cinic10", data)
+    assert report.faults == ()
+    assert report.facts[0].startswith("training set: 800 images in 10 classes: airplane 80, ")
     for number in range(3):
         (root / "test" / "cat" / f"cat-{number}.jpg").write_bytes(b"no image")
-    with pytest.raises(BrokenFiles, match="3 files cannot be used"):
-        check_images("cinic10", data)
+    assert len(check_data("cinic10", data).faults) == 3

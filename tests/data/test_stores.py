@@ -22,6 +22,7 @@ from tutelage import storage
 from tutelage.data import BatchLoader, CropFlip, DataConfig, MarginCrop, Rotated, Views, pixel_map, pixels
 from tutelage.data.decode_cache import datasets
 from tutelage.data.file_views import FileViews
+from tutelage.data.maps import Note
 from tutelage.data.pixel_map import Reading
 from tutelage.lineage import Stopped
 from tutelage.recipes import call
@@ -98,10 +99,11 @@ def test_a_batch_that_was_not_announced_is_cut_too(photographs: Path) -> None:
         assert torch.equal(loader.batch(*part).pixels, plain.cut(*part[:2]))
 
 
-def trained(photographs: Path, runs: Path, store: str, workers: int, stop_at: int = 0) -> dict[str, Tensor]:
-    lineage = call(
-        "distill", data=str(photographs), image_size=16, teacher=("resnet8",), model="resnet8", epochs=3, batch_size=7
-    )
+def trained(
+    photographs: Path, runs: Path, store: str, workers: int, stop_at: int = 0, skip_broken: bool = False
+) -> dict[str, Tensor]:
+    options = {"data": str(photographs), "image_size": 16, "skip_broken": skip_broken}
+    lineage = call("distill", **options, teacher=("resnet8",), model="resnet8", epochs=3, batch_size=7)
     study = Study(lineages=(lineage,))
     here = Execution(
         device="cpu",
@@ -177,9 +179,9 @@ def test_a_build_that_was_killed_is_continued(
     note = pixel_map._note
     notes: list[int] = []
 
-    def killed(folder: Path, content: dict[str, int]) -> None:
+    def killed(folder: Path, content: Note) -> None:
         note(folder, content)
-        notes.append(content["rows"])
+        notes.append(content.rows)
         if len(notes) % 3 == 0:
             raise KeyboardInterrupt
 

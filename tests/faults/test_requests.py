@@ -261,6 +261,7 @@ def test_a_model_with_any_value_changed_is_read_or_refused(tmp_path: Path, many:
             "class_names": ["a", "b", "c"],
             "input": [1, 8, 8],
             "data_fingerprint": "f",
+            "data_notes": [],
             "precision": "fp32",
             "teachers": [],
             "normalization": {"is": "data:Normalization", "mean": [0.5], "std": [0.2], "size": None},

@@ -141,6 +141,7 @@ def _write(
         "dependencies": dependencies(lineage.generations[place]),
         "lineage": serialization.to_json(lineage),
         "data_fingerprint": "f" * 64,
+        "data_notes": [],
         "input": [1, 8, 8],
         "class_names": list(class_names),
     }

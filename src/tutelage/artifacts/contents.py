@@ -25,6 +25,7 @@ _CONFIG = {
     "class_names": tuple[str, ...],
     "input": tuple[int, int, int],
     "data_fingerprint": str,
+    "data_notes": tuple[str, ...],
     "precision": Precision,
     "teachers": tuple[str, ...],
     "dependencies": Mapping[str, Any],

@@ -14,6 +14,7 @@ from tutelage.cli.commands.run import run, run_command
 from tutelage.cli.commands.show import show
 from tutelage.cli.commands.study import study, study_command
 from tutelage.cli.commands.transfer import transfer
+from tutelage.cli.file_progress import file_progress
 from tutelage.cli.recipe_app import exit_code
 
 BY_TOKENS = {"run": run_command, "explain": explain_command, "study": study_command}
@@ -33,6 +34,7 @@ app.command(data_app)
 
 def dispatch(argv: list[str]) -> int:
     """Send a request to its command; returns the exit code."""
-    if argv and argv[0] in BY_TOKENS:
-        return BY_TOKENS[argv[0]](argv[1:])
-    return exit_code(app, argv)
+    with file_progress():
+        if argv and argv[0] in BY_TOKENS:
+            return BY_TOKENS[argv[0]](argv[1:])
+        return exit_code(app, argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,11 @@ def log(text: str) -> None:
     """Print to standard error; training does not end because nobody can read how it goes."""
     with contextlib.suppress(OSError):
         print(printable_lines(text), file=sys.stderr, flush=True)
+
+
+def moves_cursor() -> bool:
+    """Whether standard error is a terminal on which a view can be drawn again and again."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
 def print_tables(*tables: Table, wrap: bool = False) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
-import sys
 from collections.abc import Iterable, Iterator
 
-from tutelage.cli.console import log, printable_lines
+from tutelage.cli.console import log, moves_cursor, printable_lines
 from tutelage.lineage import Finished
 from tutelage.study import Event, Execution, Failed, SeedStopped, Study, Warned
 
@@ -20,9 +18,7 @@ def follow(events: Iterator[Event], study: Study, execution: Execution) -> int:
     first = next(events, None)
     log(f"{study.name}: {execution.describe(len(study.seeds))}")
     all_events = itertools.chain([] if first is None else [first], events)
-    # A terminal that cannot move its cursor gets lines too.
-    live = sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
-    return _show_live(all_events, study, execution) if live else _show_lines(all_events, study)
+    return _show_live(all_events, study, execution) if moves_cursor() else _show_lines(all_events, study)
 
 
 def _show_lines(events: Iterable[Event], study: Study) -> int:

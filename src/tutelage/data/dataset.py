@@ -33,6 +33,7 @@ class DataConfig:
 
     ``image_size`` and ``resize`` say how image files are prepared, see :class:`Preparation`; without ``image_size``
     it is that of the files where these are small, or ``network_size``, where the network is made for a size.
+    ``skip_broken`` leaves image files out that cannot be read or decoded.
 
     >>> DataConfig(name="digits", train_size=300).image_size is None
     True
@@ -45,6 +46,7 @@ class DataConfig:
     image_size: int | None = None
     resize: Resize = "shorter"
     network_size: int | None = None
+    skip_broken: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

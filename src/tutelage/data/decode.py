@@ -21,18 +21,29 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 _GRAY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
+_TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
 _TURNED = (5, 6, 7, 8)
 """The orientations in EXIF whose width and height are exchanged."""
 _ORIENTATION = 0x0112
 
 
 class Header(NamedTuple):
-    """What an image's header tells: the size of the upright image, whether it is gray, whether it has 16 bits."""
+    """What an image's header tells.
+
+    The size of the upright image; whether it is gray, has 16 bits, is stored on its side or upside down, and may be
+    transparent.
+    """
 
     width: int
     height: int
     gray: bool
     deep: bool
+    turned: bool
+    transparent: bool
+
+
+PROBE = Preparation(size=1, channels=3, side=1)
+"""The cheapest preparation that decodes all of a file: whether that succeeds depends on no preparation."""
 
 
 def read_header(file: IO[bytes], where: str) -> Header:
@@ -44,7 +55,14 @@ def read_header(file: IO[bytes], where: str) -> Header:
         width, height = _upright_size(image)
         if max(width, height) > LONGEST * min(width, height):
             raise ValueError(f"it has {width} x {height} pixels, and may be {LONGEST} times longer than wide at most")
-        return Header(width, height, image.mode in _GRAY, image.mode.startswith("I;16"))
+        return Header(
+            width,
+            height,
+            gray=image.mode in _GRAY,
+            deep=image.mode.startswith("I;16"),
+            turned=image.getexif().get(_ORIENTATION, 1) in range(2, 9),
+            transparent=image.mode in _TRANSPARENT or "transparency" in image.info,
+        )
 
 
 def peak(file: IO[bytes], where: str) -> int:

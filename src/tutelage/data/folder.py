@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.data.dataset import DataConfig, Dataset, DatasetInfo, FileRows, Splits
+from tutelage.data.duplicates import Copies, copies, summary
 from tutelage.data.faults import BrokenFiles
-from tutelage.data.file_index import DEEP, GRAY, Files, examine
+from tutelage.data.file_index import Files, examine
 from tutelage.data.labels import encodable
 from tutelage.data.listing import Listing, Tree, listed
-from tutelage.data.npz import default_padding
-from tutelage.data.pixel_map import Progress, Reading, pixels_of, store_for
-from tutelage.data.pixels import DecodedPixels, FileImages, ragged_shapes, uniform
-from tutelage.data.preparation import OWN_SIZE, Preparation, default_size
 from tutelage.data.sources import FolderSource, Source
-from tutelage.data.splits import TEST, make_splits, stratified_split
+from tutelage.data.splits import TEST, stratified_split
+from tutelage.progress import Progress
 
 TEST_SHARE = 5  # one image in five, for a folder without a test set
 _DEPTH = 4  # <wrapper>/train/<class>/<file>: what lies deeper belongs to no dataset
@@ -39,22 +35,47 @@ class Photographs:
     divided: bool
     """Whether the test set is a part of what was one set."""
     notes: tuple[str, ...]
+    broken: tuple[str, ...]
+    """What is wrong with each file that was left out."""
     mark: str = ""
     """How this differs from the official set in whose layout it is."""
 
+    def copies(self) -> list[Copies]:
+        """The files that have the same bytes as others."""
+        return copies(
+            {role: self.files.digests[rows.numpy()] for role, rows in self.rows.items()},
+            {role: self.labels[rows] for role, rows in self.rows.items()},
+        )
 
-def examine_folder(root: Path, index: Path | None, progress: Progress = lambda *_: None) -> Photographs:
+
+def examine_folder(
+    root: Path,
+    index: Path | None,
+    progress: Progress = lambda *_: None,
+    skip_broken: bool = False,
+    again: bool = False,
+) -> Photographs:
     """List the images of a folder and examine them; ``index`` is the folder where what is found is kept.
 
-    Without a test set, one image in five becomes it: always the same ones, with the class shares of the whole.
+    Without a test set, one image in five becomes it: always the same ones, with the class shares of the whole. With
+    ``skip_broken`` all files are decoded once, and those that cannot be are left out. ``again`` reads also what the
+    index knows.
 
     Errors: :class:`BrokenFiles`, which lists all that is wrong; ``ValueError`` where there are no classes.
     """
-    return examined(listed(folder_tree(root, _DEPTH), str(root)), root, FolderSource, index, progress)
+    return examined(
+        listed(folder_tree(root, _DEPTH), str(root)), root, FolderSource, index, progress, skip_broken, again=again
+    )
 
 
 def examined(
-    listing: Listing, root: Path, source_type: type[FolderSource], index: Path | None, progress: Progress
+    listing: Listing,
+    root: Path,
+    source_type: type[FolderSource],
+    index: Path | None,
+    progress: Progress,
+    skip_broken: bool = False,
+    again: bool = False,
 ) -> Photographs:
     """Examine the files of a listing.
 
@@ -62,10 +83,16 @@ def examined(
     """
     entries = [(role, *entry) for role, entries in listing.sets.items() for entry in entries]
     source = source_type(root, [name for _, name, _ in entries])
-    files = examine(source, index, progress=progress)
-    faults = [_located(root, fault) for fault in listing.faults] + [files.faults[row] for row in sorted(files.faults)]
-    if faults:
-        raise BrokenFiles(faults)
+    files = examine(source, index, again, decoding=skip_broken, progress=progress)
+    broken = [_located(root, each) for each in listing.foreign] + [files.faults[row] for row in sorted(files.faults)]
+    faults = [_located(root, fault) for fault in listing.faults]
+    if skip_broken and broken:
+        usable = [row for row in range(len(entries)) if row not in files.faults]
+        faults += _emptied(root, entries, usable)
+        entries = [entries[row] for row in usable]
+        source, files = source_type(root, [name for _, name, _ in entries]), files.subset(usable)
+    if faults or (broken and not skip_broken):
+        raise BrokenFiles(faults + broken, root, may_skip=not faults)
     if len(listing.classes) < 2:
         raise ValueError(f"{str(root)!r} has only the class {listing.classes[0]!r}: expected 2 or more")
     labels = torch.tensor([label for _, _, label in entries])
@@ -74,13 +101,39 @@ def examined(
     notes = list(listing.notes)
     if listing.passed_over:
         notes.append(f"{listing.passed_over} files that systems and tools left behind are passed over")
+    if broken:
+        notes.append(left_out(len(broken)))
     divided = "test" not in rows
     if divided:
         rows["train"], rows["test"] = _split(root, labels, len(listing.classes))
         notes.append(f"{len(rows['test'])} of {len(labels)} images are the test set, as there is no other")
     elif not len(rows["test"]):
         raise ValueError(f"{str(root)!r} has a test folder without class folders of images")
-    return Photographs(source, files, tuple(map(encodable, listing.classes)), rows, labels, divided, tuple(notes))
+    names = tuple(map(encodable, listing.classes))
+    photographs = Photographs(source, files, names, rows, labels, divided, tuple(notes), tuple(broken))
+    duplicates = summary(photographs.copies())
+    return replace(photographs, notes=(*notes, duplicates)) if duplicates else photographs
+
+
+def left_out(count: int) -> str:
+    """The note on files that are left out.
+
+    >>> left_out(1_200)
+    '1,200 files that cannot be read or decoded are left out (--skip-broken)'
+    """
+    files, verb = ("file", "is") if count == 1 else ("files", "are")
+    return f"{count:,} {files} that cannot be read or decoded {verb} left out (--skip-broken)"
+
+
+def _emptied(root: Path, entries: Sequence[tuple[str, str, int]], usable: Sequence[int]) -> list[str]:
+    """The faults of training classes of which no file is usable."""
+    remaining = {entries[row][2] for row in usable if entries[row][0] == "train"}
+    folders = {label: name.rpartition("/")[0] for role, name, label in entries if role == "train"}
+    return [
+        f"{str(root / folder)!r} is a class without images that can be used"
+        for label, folder in folders.items()
+        if label not in remaining
+    ]
 
 
 def _located(root: Path, fault: str) -> str:
@@ -107,90 +160,3 @@ def folder_tree(folder: Path, depth: int) -> Tree:
             else entry.is_file()
             for entry in entries
         }
-
-
-def preparation_of(photographs: Photographs, config: DataConfig) -> Preparation:
-    """How these images are prepared, by the configuration, or by rules where it is silent.
-
-    Files that all are one square of at most ``OWN_SIZE`` pixels keep their size; others have that which the network
-    is made for, or :func:`default_size`. Images are gray if all of them are. Of 16 bits, as many count as the
-    training images use.
-    """
-    files = photographs.files
-    channels = 1 if bool((files.kinds & GRAY).all()) else 3
-    shorter = np.sort(files.sizes.min(1))
-    own = int(shorter[0]) if bool((files.sizes == shorter[0]).all()) and shorter[0] <= OWN_SIZE else None
-    size = config.image_size or own or config.network_size or default_size(int(shorter[len(shorter) // 2]))
-    white = 255
-    if bool((files.kinds & DEEP).any()):
-        highest = int(files.peaks[photographs.rows["train"].numpy()].max())
-        white = next(limit for limit in (255, 1023, 4095, 16383, 65535) if highest <= limit)
-    side = size if size == own else 0
-    return Preparation(size=size, channels=channels, resize=config.resize, side=side, white=white)
-
-
-def folder_info(photographs: Photographs, preparation: Preparation) -> DatasetInfo:
-    """Describe the images as they are prepared."""
-    rows, mark = photographs.rows, photographs.mark
-    return prepared_info(
-        preparation,
-        photographs.class_names,
-        {role: len(each) for role, each in rows.items()},
-        (*photographs.notes, mark) if mark else photographs.notes,
-        mark,
-    )
-
-
-def prepared_info(
-    preparation: Preparation,
-    class_names: tuple[str, ...],
-    sizes: Mapping[str, int],
-    notes: tuple[str, ...] = (),
-    mark: str = "",
-) -> DatasetInfo:
-    """Describe image files as they are prepared; ``sizes`` counts them by set."""
-    size = preparation.size
-    return DatasetInfo(
-        class_names=class_names,
-        channels=preparation.channels,
-        height=size,
-        width=size,
-        train_size=sizes["train"],
-        test_size=sizes["test"],
-        holdout_size=sizes.get("holdout", 0),
-        padding=default_padding(size, size) if preparation.side == size else 0,
-        margin=preparation.side > size,
-        flip=preparation.channels == 3,
-        notes=notes,
-        mark=mark,
-    )
-
-
-def folder_splits(
-    photographs: Photographs,
-    preparation: Preparation,
-    maps: Path,
-    reading: Reading = Reading(),
-) -> Splits:
-    """The images of a folder in a store; maps are kept below ``maps``.
-
-    Errors: :class:`BrokenFiles` for files that cannot be decoded; ``storage.NoSpace``; ``OSError``.
-    """
-    info, files = folder_info(photographs, preparation), photographs.files
-    whole = FileRows(photographs.source.names, files.digests, preparation)
-    folder = maps / whole.content_digest()[:32]
-    _, _, total = ragged_shapes(files.sizes, preparation)
-    kind = store_for(total, folder) if reading.store == "auto" else reading.store
-    pixels = pixels_of(DecodedPixels(photographs.source, preparation), files.sizes, folder, kind, reading.progress)
-    in_memory = kind == "resident" and not info.margin
-
-    def part(role: str) -> Dataset:
-        rows = photographs.rows[role]
-        return Dataset(
-            images=uniform(pixels, rows) if in_memory else FileImages(pixels, rows, reading.workers_for(kind)),
-            labels=photographs.labels[rows],
-            ids=rows if photographs.divided else torch.arange(len(rows)),
-            files=whole.subset(rows),
-        )
-
-    return make_splits(info, part("train"), part("test"), part("holdout") if "holdout" in photographs.rows else None)

@@ -30,13 +30,15 @@ def is_debris(name: str) -> bool:
 class Listing:
     """Files by set, with the place of their class; names have ``/`` between their parts.
 
-    ``notes`` say in one line each what was decided; ``faults`` what is wrong; ``passed_over`` counts debris.
+    ``notes`` say in one line each what was decided; ``faults`` what is wrong with the whole; ``foreign`` what lies
+    between the images and is no file; ``passed_over`` counts debris.
     """
 
     classes: tuple[str, ...]
     sets: dict[str, list[tuple[str, int]]]
     notes: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     passed_over: int = 0
 
 
@@ -140,6 +142,6 @@ def class_files(
             if folder[file] is True:
                 yield f"{where}/{file}", places[normal]
             else:
-                listing.faults.append(
+                listing.foreign.append(
                     f"{where + '/' + file!r} is not an image file: a class folder may contain only images"
                 )

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tutelage.data.cifar import load_cifar
 from tutelage.data.dataset import DataConfig, DatasetInfo, Splits
 from tutelage.data.decode_cache import FileCache, datasets
 from tutelage.data.digits import digits_info, load_digits
-from tutelage.data.folder import Photographs, examine_folder, folder_info, folder_splits, preparation_of
+from tutelage.data.file_splits import folder_info, folder_splits, preparation_of
+from tutelage.data.folder import Photographs, examine_folder
 from tutelage.data.idx import is_idx, read_idx
 from tutelage.data.layouts import LAYOUTS
 from tutelage.data.locate import import_advice
 from tutelage.data.npz import read_npz
 from tutelage.data.official import OFFICIAL, official_info
-from tutelage.data.official_listing import recognized, table_state
+from tutelage.data.official_listing import Place, recognized, table_state
 from tutelage.data.official_store import examine_place, imported, is_imported
 from tutelage.data.pixel_map import Reading
 from tutelage.data.splits import subset_info, subset_splits
 from tutelage.engine import release_freed_memory
 from tutelage.errors import unknown
+from tutelage.progress import Progress, report
 
+MAPS, INDEXES = "prepared", "indexes"
+"""The folders, below that of the datasets, of what image files were prepared to and of what is known of them."""
 _listings: FileCache[Photographs] = FileCache(4)
 
 
@@ -92,30 +97,47 @@ def _read_path(config: DataConfig, root: Path, reading: Reading) -> Splits:
         return datasets.once(path, read_arrays)
 
     def read(path: Path) -> Splits:
-        photographs = _photographs(config, path, root, reading)
+        photographs = _photographs(config, path, root, reading.progress)
         preparation = preparation_of(photographs, config)
-        return folder_splits(photographs, preparation, root / "prepared", reading)
+        return folder_splits(photographs, preparation, root / MAPS, reading)
 
-    key = f"{config.name} {config.image_size} {config.resize} {config.network_size} {reading.store} {reading.workers}"
-    return datasets.once(path, read, key)
+    shown = f"{config.name} {config.image_size} {config.resize} {config.network_size} {config.skip_broken}"
+    return datasets.once(path, read, f"{shown} {reading.store} {reading.workers}")
 
 
 def _path_info(config: DataConfig, root: Path) -> DatasetInfo:
     path, read_arrays = _path(config, root)
     if read_arrays is not None:
         return datasets.once(path, read_arrays).info
-    photographs = _photographs(config, path, root, Reading())
+    photographs = _photographs(config, path, root, Reading().progress)
     return folder_info(photographs, preparation_of(photographs, config))
 
 
-def _photographs(config: DataConfig, path: Path, root: Path, reading: Reading) -> Photographs:
-    name = config.name if config.name in OFFICIAL else ""
-    place = imported(name, root) if name else recognized(path)
-    if place is None:
-        return _listings.once(path, lambda path: examine_folder(path, root / "indexes", reading.progress))
-    return _listings.once(
-        path, lambda _: examine_place(place, root / "indexes", reading.progress), f"{place.name} {table_state(place)}"
-    )
+def read_for_check(config: DataConfig, root: Path) -> Splits | Photographs:
+    """Read a file of arrays, or examine all image files again, and decode them: what is broken is left out.
+
+    Errors: those of :func:`load`, except for files that cannot be read or decoded.
+    """
+    path, read_arrays = _path(replace(config, skip_broken=False), root)
+    return read_arrays(path) if read_arrays else _examined(config, path, root, report, again=True)
+
+
+def _photographs(config: DataConfig, path: Path, root: Path, progress: Progress) -> Photographs:
+    place = _place(config, path, root)
+    key = f"{config.skip_broken} {place.name} {table_state(place)}" if place else f"{config.skip_broken}"
+    return _listings.once(path, lambda path: _examined(config, path, root, progress), key)
+
+
+def _examined(config: DataConfig, path: Path, root: Path, progress: Progress, again: bool = False) -> Photographs:
+    place, index = _place(config, path, root), root / INDEXES
+    if place is not None:
+        return examine_place(place, index, progress, config.skip_broken, again)
+    return examine_folder(path, index, progress, config.skip_broken, again)
+
+
+def _place(config: DataConfig, path: Path, root: Path) -> Place | None:
+    """The official dataset that a configuration names or whose layout a folder has; else None."""
+    return imported(config.name, root) if config.name in OFFICIAL else recognized(path)
 
 
 def _path(config: DataConfig, root: Path) -> tuple[Path, Callable[[Path], Splits] | None]:
@@ -136,5 +158,7 @@ def _path(config: DataConfig, root: Path) -> tuple[Path, Callable[[Path], Splits
     read = read_npz if is_npz else read_idx if is_idx(path) else None
     if read is not None and config.image_size is not None:
         raise ValueError(f"image_size is for image files; the arrays of {name!r} keep their size")
+    if read is not None and config.skip_broken:
+        raise ValueError(f"skip_broken is for image files; {name!r} is one of arrays, which is whole or broken")
     place = recognized(path) if read is None else None
     return place.root if place else path, read

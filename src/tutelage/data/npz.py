@@ -8,7 +8,7 @@ import sys
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.dataset import Dataset, DatasetInfo, Splits
+from tutelage.data.duplicates import array_copies, summary
 from tutelage.data.labels import as_array, checked_labels, encodable
 from tutelage.data.splits import make_splits
 from tutelage.storage import open_regular
@@ -140,6 +141,8 @@ def from_arrays(
     sets = {split: _dataset(images[split], values[f"{split}_labels"], split, len(names)) for split in splits}
     test, holdout = (sets["test"], sets.get("val")) if "test" in sets else (sets["val"], None)
     channels, height, width = train.shape[1:]
+    notes = () if "test" in sets else ("there is no test_images: val_images is used as the test set",)
+    duplicates = _duplicates({"train": sets["train"], "test": test} | ({"holdout": holdout} if holdout else {}))
     info = DatasetInfo(
         class_names=names,
         channels=channels,
@@ -150,7 +153,7 @@ def from_arrays(
         holdout_size=0 if holdout is None else len(holdout),
         padding=default_padding(height, width),
         flip=channels == 3,
-        notes=() if "test" in sets else ("there is no test_images: val_images is used as the test set",),
+        notes=(*notes, duplicates) if duplicates else notes,
     )
     return make_splits(info, sets["train"], test, holdout)
 
@@ -160,6 +163,11 @@ def _dataset(images: Tensor, labels: object, split: str, num_classes: int) -> Da
     if len(checked) != len(images):
         raise ValueError(f"{len(images)} {split}_images, but {len(checked)} {split}_labels")
     return Dataset(images=images, labels=checked, ids=torch.arange(len(checked)))
+
+
+def _duplicates(sets: Mapping[str, Dataset]) -> str:
+    images = {role: part.images for role, part in sets.items() if isinstance(part.images, Tensor)}
+    return summary(array_copies(images, {role: part.labels for role, part in sets.items()}), "images")
 
 
 def default_padding(height: int, width: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tutelage.data.dataset import DataConfig, DatasetInfo
-from tutelage.data.folder import prepared_info
+from tutelage.data.file_splits import prepared_info
 from tutelage.data.preparation import OWN_SIZE, Preparation
 
 

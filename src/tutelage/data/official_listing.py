@@ -232,8 +232,7 @@ def _is_clear(folders: Mapping[str, list[str]]) -> bool:
 
 
 def _set_folders(name: str, root: Path) -> dict[str, list[str]]:
-    folders = {}
-    subfolders = list(_subfolders(root))
+    folders, subfolders = {}, list(_subfolders(root))
     for role in OFFICIAL[name].sizes:
         usual = SETS["holdout" if role == "test" and name != "cinic10" else role]
         official = _UNPACKED.get(role) if name == "ilsvrc2012" else None

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from tutelage import storage
 from tutelage.data.faults import BrokenFiles
-from tutelage.data.file_index import examine
 from tutelage.data.folder import Photographs, examined
 from tutelage.data.official import OFFICIAL, mark
 from tutelage.data.official_listing import Place, find, official_listing
-from tutelage.data.pixel_map import Progress
 from tutelage.data.sources import FolderSource
+from tutelage.progress import Progress
 from tutelage.validation import parse_json
 
 _FILE = "place.json"
@@ -26,7 +25,7 @@ def import_place(name: str, path: Path, root: Path) -> str:
     Errors: ``ValueError`` for another layout; :class:`BrokenFiles`; an earlier import is left unchanged.
     """
     place, folder = find(name, path), root / name
-    description = _described(replace(place, root=_absolute(place.root)))
+    description = described(replace(place, root=_absolute(place.root)))
     absolute = _absolute(path)
     if _is_images(folder):
         if folder.resolve() == absolute.resolve():
@@ -64,27 +63,20 @@ def is_imported(name: str, root: Path) -> bool:
     return storage.is_finished(root / name) or _is_images(root / name)
 
 
-def examine_place(place: Place, index: Path | None, progress: Progress = lambda *_: None) -> Photographs:
+def examine_place(
+    place: Place,
+    index: Path | None,
+    progress: Progress = lambda *_: None,
+    skip_broken: bool = False,
+    again: bool = False,
+) -> Photographs:
     """List and examine the images of an official dataset; see :func:`tutelage.data.folder.examine_folder`.
 
     Errors: :class:`BrokenFiles`; ``ValueError``.
     """
-    photographs = examined(official_listing(place), place.root, FolderSource, index, progress)
+    photographs = examined(official_listing(place), place.root, FolderSource, index, progress, skip_broken, again)
     sizes = {role: len(rows) for role, rows in photographs.rows.items()}
     return replace(photographs, mark=mark(place.name, sizes, len(photographs.class_names)))
-
-
-def check_images(name: str, root: Path, progress: Progress = lambda *_: None) -> str:
-    """Read all files of an official dataset again; returns one line that describes it.
-
-    Errors: those of :func:`imported` and :func:`examine_place`.
-    """
-    place = imported(name, root)
-    listing, index = official_listing(place), root / "indexes"
-    names = [file for files in listing.sets.values() for file, _ in files]
-    examine(FolderSource(place.root, names), index, again=True, progress=progress)
-    examine_place(place, index)
-    return f"{_described(place)}; all files were read"
 
 
 def advice(name: str) -> str:
@@ -95,14 +87,16 @@ def advice(name: str) -> str:
     )
 
 
-def _described(place: Place) -> str:
+def described(place: Place) -> str:
     """What a folder holds, by its names alone.
 
     Errors: those of :func:`official_listing`; :class:`BrokenFiles`.
     """
     listing, name = official_listing(place), place.name
     if listing.faults:
-        raise BrokenFiles([f"{fault[0]}{place.root}/{fault[1:]}" for fault in listing.faults])
+        raise BrokenFiles(
+            [f"{fault[0]}{place.root}/{fault[1:]}" for fault in listing.faults], place.root, may_skip=False
+        )
     sizes = {role: len(files) for role, files in listing.sets.items()}
     nouns = OFFICIAL[name].nouns
     counts = " and ".join(f"{sizes.get(role, 0):,} {nouns[role]}" for role in OFFICIAL[name].sizes)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +15,11 @@ import torch
 
 from tutelage import storage
 from tutelage.data.faults import BrokenFiles
+from tutelage.data.maps import FREE_SPACE, NOTE, PIXELS, Note, mark_used, read_note, remove_map_files
 from tutelage.data.pixels import DecodedPixels, Pixels, RaggedPixels, ragged_shapes
 from tutelage.data.sources import where
 from tutelage.engine import available_cores
-from tutelage.validation import parse_json
+from tutelage.progress import Progress, report
 
 Store = Literal["auto", "resident", "mapped", "decoded"]
 SMALL = 16 * 2**20
@@ -26,7 +27,6 @@ SMALL = 16 * 2**20
 _CHUNK = 64 * 2**20
 """Bytes of a map after which it is flushed to disk: what a kill may cost."""
 _WAIT = 24 * 3600.0
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +36,13 @@ class Reading:
     ``store`` is where they lie once they are decoded, by default :func:`store_for`. ``workers`` processes cut the
     views of the next batches: by default one for each core that a process has where images are decoded for every
     view, at most 8, and none otherwise; ``processes`` share the machine. ``progress`` is called with the numbers of
-    files that are read and that there are.
+    files that are read and that there are, by default that of :func:`tutelage.progress.reported_to`.
     """
 
     store: Store = "auto"
     workers: int | None = None
     processes: int = 1
-    progress: Progress = lambda *_: None
+    progress: Progress = report
 
     def workers_for(self, store: Store) -> int:
         """The number of workers for images in this store."""
@@ -53,11 +53,14 @@ class Reading:
 def store_for(total: int, folder: Path) -> Store:
     """The store for intermediates of so many bytes: by the memory and the disk of this machine.
 
-    Formula: resident for at most ``SMALL`` bytes; mapped if twice the bytes are free on disk; else resident in at
-    most half of the available memory; else decoded.
+    Formula: resident for at most ``SMALL`` bytes; mapped if the map is in ``folder`` already, or twice the bytes are
+    free on disk; else resident in at most half of the available memory; else decoded.
     """
     if total <= SMALL:
         return "resident"
+    note = read_note(folder)
+    if note is not None and note.finished and note.bytes == total:
+        return "mapped"
     if shutil.disk_usage(_existing(folder)).free >= 2 * total:
         return "mapped"
     return "resident" if 2 * total <= _available_memory() else "decoded"
@@ -83,42 +86,51 @@ def mapped(
 
     A build that was killed is continued. Another process that needs the same map waits for it.
 
-    Errors: those of :func:`resident`; ``storage.NoSpace``; ``OSError``.
+    Errors: those of :func:`resident`; ``storage.NoSpace``, after which nothing of the map is left; ``OSError``.
     """
     shapes, offsets, total = ragged_shapes(sizes, decoded.preparation)
-    path = folder / "pixels"
+    path = folder / PIXELS
     if not _is_finished(folder, len(shapes), total):
-        with storage.lock(folder, wait=_WAIT):
+        with storage.lock(folder, wait=_WAIT) as in_place:
+            in_place()  # whoever removes maps may have come first
             if not _is_finished(folder, len(shapes), total):
-                _build(decoded, shapes, offsets, total, folder, progress)
+                try:
+                    _build(decoded, shapes, offsets, total, folder, progress)
+                except storage.NoSpace as error:
+                    remove_map_files(folder)
+                    raise storage.NoSpace(f"{error}: {FREE_SPACE}") from None
     buffer = torch.from_file(str(path), shared=False, size=total, dtype=torch.uint8)
+    mark_used(folder)
     return RaggedPixels(buffer, shapes, offsets, decoded.preparation)
 
 
 def _build(
     decoded: DecodedPixels, shapes: np.ndarray, offsets: np.ndarray, total: int, folder: Path, progress: Progress
 ) -> None:
-    path, count = folder / "pixels", len(offsets)
-    start = _rows_built(folder, count) if path.exists() else 0
+    path, count = folder / PIXELS, len(offsets)
+    start = _rows_built(folder, count, total) if path.exists() else 0
+    if not start:  # what a note says of a file that is gone must not be believed of the next one
+        storage.remove_file(folder / NOTE)
+
+    def note(rows: int) -> None:
+        _note(folder, Note.of(decoded, rows=rows, images=count, bytes=total))
+
     handle = storage.open_own(path, os.O_RDWR | os.O_CREAT)
     try:
         with storage.explain_write_errors(path, total):
             os.truncate(handle, total)
             unsaved = 0
             for row, image in _all_decoded(decoded, shapes, start, progress):
-                data = memoryview(image.tobytes())
-                place = int(offsets[row])
-                while data:
-                    written = os.pwrite(handle, data, place)
-                    data, place, unsaved = data[written:], place + written, unsaved + written
-                if unsaved >= _CHUNK:
-                    storage.sync(handle)
-                    _note(folder, {"rows": row + 1})
+                storage.write_at(handle, image.tobytes(), int(offsets[row]))
+                unsaved += image.size
+                if unsaved >= _CHUNK and row + 1 < count:
+                    storage.sync_written(handle)
+                    note(row + 1)
                     unsaved = 0
-            storage.sync(handle)
+            storage.sync_written(handle)
     finally:
         os.close(handle)
-    _note(folder, {"rows": count, "bytes": total})
+    note(count)
 
 
 def _all_decoded(
@@ -145,29 +157,26 @@ def _all_decoded(
                     yield row, image
                 progress(row + 1, count)
     if faults:
-        raise BrokenFiles(faults)
+        raise BrokenFiles(faults, decoded.source.path)
 
 
-def _note(folder: Path, content: dict[str, int]) -> None:
-    storage.write_bytes(folder / "map.json", storage.json_bytes(content))
+def _note(folder: Path, note: Note) -> None:
+    storage.write_bytes(folder / NOTE, storage.json_bytes(asdict(note)))
 
 
-def _noted(folder: Path) -> dict[str, int]:
-    try:
-        content = parse_json(storage.read_regular(folder / "map.json"), "map.json")
-    except (OSError, ValueError):  # none yet, or one that no build has finished
-        return {}
-    whole = isinstance(content, dict) and all(isinstance(value, int) for value in content.values())
-    return content if whole else {}
-
-
-def _rows_built(folder: Path, count: int) -> int:
-    return max(0, min(_noted(folder).get("rows", 0), count))
+def _rows_built(folder: Path, count: int, total: int) -> int:
+    note = read_note(folder)
+    return note.rows if note is not None and (note.images, note.bytes) == (count, total) else 0
 
 
 def _is_finished(folder: Path, count: int, total: int) -> bool:
-    path = folder / "pixels"
-    return _noted(folder) == {"rows": count, "bytes": total} and path.is_file() and path.stat().st_size == total
+    note, path = read_note(folder), folder / PIXELS
+    return (
+        note is not None
+        and (note.rows, note.images, note.bytes) == (count, count, total)
+        and path.is_file()
+        and path.stat().st_size == total
+    )
 
 
 def _existing(folder: Path) -> Path:

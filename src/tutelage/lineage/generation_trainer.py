@@ -212,6 +212,7 @@ class GenerationTrainer:
             "normalization": serialization.to_json(self.normalization),
             "input": [info.channels, info.height, info.width],
             "files": files and asdict(files.preparation),
+            "data_notes": list(info.notes),
             "class_names": list(info.class_names),
             "precision": networks.engine.precision,
             "teachers": [networks.models[teacher].address for teacher in self.generation.teachers],

@@ -39,6 +39,7 @@ class CommonOptions:
             aspect is lost) or letterbox (its longer side, on black).
         crop_padding: Pixels of black border from which training crops are cut; by default 4, 1 for images below 24
             pixels, and none where crops are cut out of larger images. 0 with --no-flip shows such images as they are.
+        skip_broken: Go on without image files that cannot be read or decoded; their number is recorded.
         flip: Show training images mirrored half of the time; by default unless all images are gray.
         rotation: Rotate training images by up to this many degrees either way; 0 by default.
         holdout: The number of training images to set aside as a validation set.
@@ -54,6 +55,7 @@ class CommonOptions:
     image_size: int | None = None
     resize: Resize = "shorter"
     crop_padding: int | None = None
+    skip_broken: bool = False
     flip: bool | None = None
     rotation: float = 0.0
     holdout: int = 0
@@ -73,6 +75,7 @@ class CommonOptions:
             image_size=self.image_size,
             resize=self.resize,
             network_size=None if self.data in array_names() else _largest(networks or (self.network(),)),
+            skip_broken=self.skip_broken,
         )
 
     def views(self, info: DatasetInfo) -> Views:

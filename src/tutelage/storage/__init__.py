@@ -13,6 +13,8 @@ from tutelage.storage.files import (
     make_folder,
     remove_file,
     remove_temporary_files,
+    sync_written,
+    write_at,
     write_bytes,
 )
 from tutelage.storage.folders import FORMAT, MANIFEST, commit, is_finished, read_listed, read_manifest, remove, verify
@@ -52,9 +54,11 @@ __all__ = [
     "remove_temporary_files",
     "save_checkpoint",
     "sync",
+    "sync_written",
     "tensor_bytes",
     "tensors_in",
     "verify",
+    "write_at",
     "write_bytes",
     "write_output",
 ]

@@ -101,6 +101,27 @@ def sync_folder(folder: Path) -> None:
     sync_names(folder)
 
 
+def write_at(handle: int, data: bytes, place: int) -> None:
+    """Write bytes into an open file that grows or is filled in place.
+
+    Errors: ``OSError`` from the disk.
+    """
+    Operations.step()
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(handle, rest, place)
+        rest, place = rest[written:], place + written
+
+
+def sync_written(handle: int) -> None:
+    """Flush what :func:`write_at` has written to disk.
+
+    Errors: ``OSError`` from the disk.
+    """
+    Operations.step()
+    sync(handle)
+
+
 def write_bytes(path: Path, data: bytes | Iterable[bytes]) -> tuple[int, str]:
     """Write a file atomically, creating its parent folders; returns its size and SHA-256.
 

@@ -287,6 +287,7 @@ def stored(folder: Path) -> Target:
         "class_names": ["a", "b", "c"],
         "input": [1, 8, 8],
         "data_fingerprint": "f",
+        "data_notes": [],
         "precision": "fp32",
         "teachers": [],
         "normalization": {"is": "data:Normalization", "mean": [0.5], "std": [0.2], "size": None},

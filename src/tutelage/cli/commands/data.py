@@ -8,11 +8,17 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from tutelage.cli.console import print_lines
-from tutelage.cli.exit_codes import DONE
+from tutelage.cli.exit_codes import DONE, FAILED, MISTAKE
+from tutelage.cli.options import SWITCH
 
-data_app = App(name="data", help="Download, import and check datasets.")
+data_app = App(name="data", help="Download, import and check datasets; list and remove what was prepared of them.")
 
 Name = Annotated[str, Parameter(help="cifar10, cifar100, ilsvrc2012, tiny-imagenet or cinic10.")]
+Target = Annotated[
+    str, Parameter(help="A dataset's name, a folder of images, an .npz file or a folder of IDX files.")
+]
+MapName = Annotated[str, Parameter(help="Names from `tutelage data maps`, or the first digits of them.")]
+All = Annotated[bool, SWITCH, Parameter(help="All of them, and what is remembered of files that were examined.")]
 Origin = Annotated[
     Path,
     Parameter(
@@ -56,12 +62,64 @@ def data_get(name: Name, /) -> int:
 
 
 @data_app.command(name="check")
-def data_check(name: Name, /) -> int:
-    """Check a stored dataset against its checksums, or read all images of one again."""
+def data_check(target: Target, /) -> int:
+    """Check a stored dataset against its checksums, or all files of one that is read where it lies.
+
+    Of these every file is read and decoded. All that is wrong is listed, one fault a line, and what there is:
+    counts, sizes, kinds, and images that are there more than once.
+    """
     from tutelage.data.cifar import check
+    from tutelage.data.layouts import LAYOUTS
     from tutelage.data.official import OFFICIAL
-    from tutelage.data.official_store import check_images
+    from tutelage.data.official_store import described, imported
     from tutelage.paths import data_folder
 
-    print_lines(check_images(name, data_folder()) if name in OFFICIAL else check(name, data_folder()))
+    if target in LAYOUTS:
+        print_lines(check(target, data_folder()))
+        return DONE
+    from tutelage.data.check import check_data
+
+    if target in OFFICIAL:
+        print_lines(described(imported(target, data_folder())))
+    report = check_data(target, data_folder())
+    print_lines(*report.faults, *report.facts)
+    return MISTAKE if report.faults else DONE
+
+
+@data_app.command(name="maps")
+def data_maps() -> int:
+    """List what image files were prepared to for training, and the space that it takes."""
+    from tutelage.cli.console import print_tables
+    from tutelage.cli.maps import maps_table
+    from tutelage.data.load import MAPS
+    from tutelage.data.maps import prepared_maps
+    from tutelage.paths import data_folder
+
+    maps = prepared_maps(data_folder() / MAPS)
+    if maps:
+        print_tables(maps_table(maps))
+    else:
+        print_lines("no images are prepared")
     return DONE
+
+
+@data_app.command(name="remove")
+def data_remove(*maps: MapName, all: All = False) -> int:
+    """Remove prepared images; what needs them again prepares them again.
+
+    One that is being prepared by a running command stays.
+    """
+    from tutelage.cli.maps import megabytes
+    from tutelage.data.load import INDEXES, MAPS
+    from tutelage.data.maps import chosen, prepared_maps, remove_indexes, remove_maps
+    from tutelage.paths import data_folder
+
+    if all == bool(maps):
+        raise ValueError("`tutelage data remove` needs names from `tutelage data maps`, or --all")
+    present = prepared_maps(data_folder() / MAPS)
+    selected = present if all else chosen(present, maps)
+    in_use, freed = remove_maps(selected)
+    if all:
+        remove_indexes(data_folder() / INDEXES)
+    print_lines(f"{len(selected) - len(in_use)} removed, {megabytes(freed)} freed", *in_use)
+    return FAILED if in_use else DONE
