@@ -121,8 +121,10 @@ def test_what_there_is(in_process: InProcess, tmp_path: Path) -> None:
         "validation set: 12 images in 2 classes: cat 6, dog 6",
         "test set: 13 images in 2 classes: cat 6, dog 7",
         "sizes by the shorter side: smallest 20x31, median 40x30, largest 300x200",
-        "training uses 64x64 pixels with networks for small images, 32x32 with networks for any size; "
-        + "--image-size changes that",
+        (
+            "training uses 64x64 pixels with networks for small images, 32x32 with networks for any size; "
+            "--image-size changes that"
+        ),
         "2 gray, 1 of 16 bits, 1 transparent, 1 turned upright as EXIF says",
         "val is the validation set",
         "2 files that systems and tools left behind are passed over",
