@@ -100,7 +100,7 @@ def _counts(labels: Mapping[str, Tensor], names: Sequence[str]) -> Iterator[str]
         if len(names) <= 20:
             classes = ", ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=True))
         else:
-            low, high = (select(range(len(names)), key=counts.__getitem__) for select in (min, max))
+            low, high = counts.index(min(counts)), counts.index(max(counts))
             classes = f"from {counts[low]:,} ({names[low]}) to {counts[high]:,} ({names[high]}) of a class"
         yield f"{SETS[role]} set: {len(values):,} images in {len(names)} classes: {classes}"
 
