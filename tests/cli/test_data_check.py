@@ -288,3 +288,15 @@ def test_a_bar_in_a_terminal(total: int, monkeypatch: pytest.MonkeyPatch, capsys
     printed = capsys.readouterr().err
     assert "reading image files" in printed
     assert f"/{total}" in printed
+
+
+@pytest.mark.parametrize("classes", [20, 21, 40])
+def test_of_very_many_classes_the_extremes_are_said(classes: int, in_process: InProcess, tmp_path: Path) -> None:
+    labels = np.concatenate([np.arange(classes), [3, 3, 7]])
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 8, 8), dtype=np.uint8)
+    test = {"test_images": 255 - images[:3], "test_labels": np.zeros(3, np.uint8)}
+    np.savez(tmp_path / "set.npz", train_images=images, train_labels=labels, **test)
+    code, printed, _ = in_process("data", "check", "set.npz")
+    assert code == 0
+    assert ("from 1 (0) to 3 (3) of a class" in printed) == (classes > 20)
+    assert ("3 3, 4 1" in printed) == (classes <= 20)

@@ -74,7 +74,7 @@ def note(**changes: Any) -> bytes:
     return json.dumps({k: v for k, v in (content | changes).items() if v is not None}).encode()
 
 
-@pytest.mark.fault(27)
+@pytest.mark.fault(38)
 @pytest.mark.parametrize(
     "content",
     [
@@ -299,7 +299,7 @@ def test_power_loss_while_a_map_is_built(
     assert len(crashes.seen) > 10
 
 
-@pytest.mark.fault(9)
+@pytest.mark.fault(10)
 @pytest.mark.parametrize("kib", [8, 12, 16])
 def test_a_full_disk_says_how_to_free_space(kib: int, photographs: Path, tmp_path: Path) -> None:
     expected = build(photographs, tmp_path / "expected").buffer.clone()

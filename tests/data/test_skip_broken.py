@@ -12,11 +12,13 @@ import torch
 from PIL import Image
 
 from tests.data.test_stores import trained
+from tutelage.analysis import load_results
 from tutelage.data import DataConfig, file_index
 from tutelage.data.decode_cache import datasets
 from tutelage.data.faults import BrokenFiles
 from tutelage.data.load import _listings, dataset_info, load
 from tutelage.data.pixel_map import Reading
+from tutelage.report.page.sections.reproducibility import _data as page_data
 
 KINDS = ("truncated.png", "truncated.jpg", "text.png", "empty.jpg", "folder.png", "link.png")
 NOTE = "6 files that cannot be read or decoded are left out (--skip-broken)"
@@ -88,6 +90,10 @@ def test_the_same_weights_as_without_the_files(
         other = trained(broken, tmp_path / store, store, workers, skip_broken=True)
         assert other.keys() == expected.keys()
         assert all(torch.equal(value, expected[name]) for name, value in other.items()), store
+        (study,) = (tmp_path / store / "studies").iterdir()
+        results = load_results(study.name, tmp_path / store)
+        facts = [fact for name, fact in page_data(results) if name.startswith("of ")]
+        assert facts == [NOTE, "10 of 48 images are the test set, as there is no other"]
 
 
 def test_what_is_broken_is_remembered(broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,8 @@ def maps_table(maps: Sequence[PreparedMap]) -> Table:
         note = each.note
         if note is None:
             return [text(each.name), text("unknown"), text(""), text(""), text(""), _size(each), used]
-        size, resize = (printable(str(note.preparation.get(key, "")))[:12] for key in ("size", "resize"))
+        size = printable(str(note.preparation.get("size", "")))[:12]
+        resize = printable(str(note.preparation.get("resize", "")))[:12]
         gone = "" if Path(note.path).exists() else " (no longer there)"
         images = f"{note.images:,}" if note.finished else f"{note.rows:,} of {note.images:,}"
         return [

@@ -67,9 +67,10 @@ def _file_facts(photographs: Photographs) -> Iterator[str]:
     labels = {role: photographs.labels[rows] for role, rows in photographs.rows.items()}
     yield from _counts(labels, names)
     shorter = files.sizes.min(1)
-    order = np.argsort(shorter, kind="stable")
-    smallest, median, largest = ("x".join(map(str, files.sizes[order[at]])) for at in (0, len(order) // 2, -1))
-    yield f"sizes by the shorter side: smallest {smallest}, median {median}, largest {largest}"
+    sizes = files.sizes[np.argsort(shorter, kind="stable")].tolist()
+    extremes = {"smallest": sizes[0], "median": sizes[len(sizes) // 2], "largest": sizes[-1]}
+    listed = ", ".join(f"{name} {width}x{height}" for name, (width, height) in extremes.items())
+    yield f"sizes by the shorter side: {listed}"
     for_any = preparation_of(photographs, DataConfig())
     small = preparation_of(photographs, DataConfig(network_size=OWN_SIZE))
     if for_any.size == small.size:
@@ -101,7 +102,7 @@ def _counts(labels: Mapping[str, Tensor], names: Sequence[str]) -> Iterator[str]
         if len(names) <= 20:
             classes = ", ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=True))
         else:
-            low, high = (select(range(len(names)), key=counts.__getitem__) for select in (min, max))
+            low, high = counts.index(min(counts)), counts.index(max(counts))
             classes = f"from {counts[low]:,} ({names[low]}) to {counts[high]:,} ({names[high]}) of a class"
         yield f"{SETS[role]} set: {len(values):,} images in {len(names)} classes: {classes}"
 

@@ -93,7 +93,7 @@ def prepared_maps(root: Path) -> list[PreparedMap]:
         for name in (NOTE, PIXELS):
             with contextlib.suppress(OSError):
                 status = (folder / name).lstat()
-                size, used = size + 512 * status.st_blocks, max(used, status.st_mtime)
+                size, used = size + status.st_size, max(used, status.st_mtime)
         maps.append(PreparedMap(folder, read_note(folder), size, used))
     return sorted(maps, key=lambda each: (-each.used, each.folder.name))
 

@@ -69,12 +69,12 @@ def data_check(target: Target, /) -> int:
     counts, sizes, kinds, and images that are there more than once.
     """
     from tutelage.data.cifar import check
-    from tutelage.data.layouts import LAYOUTS
+    from tutelage.data.load import array_names
     from tutelage.data.official import OFFICIAL
     from tutelage.data.official_store import described, imported
     from tutelage.paths import data_folder
 
-    if target in LAYOUTS:
+    if target in array_names():
         print_lines(check(target, data_folder()))
         return DONE
     from tutelage.data.check import check_data
