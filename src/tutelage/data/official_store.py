@@ -11,7 +11,8 @@ from tutelage.data.faults import BrokenFiles
 from tutelage.data.file_index import examine
 from tutelage.data.folder import Photographs, examined
 from tutelage.data.official import OFFICIAL, mark
-from tutelage.data.official_listing import Place, find, official_listing
+from tutelage.data.official_listing import official_listing
+from tutelage.data.official_place import Place, find
 from tutelage.data.pixel_map import Progress
 from tutelage.data.sources import FolderSource
 from tutelage.validation import parse_json
