@@ -92,7 +92,7 @@ def test_unknown_names(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_nearest_name_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown dataset 'cifar1OO': did you mean cifar1"):
         load(DataConfig(name="cifar1OO"), tmp_path)
-    assert dataset_names() == ("digits", "cifar10", "cifar100")
+    assert dataset_names() == ("digits", "cifar10", "cifar100", "ilsvrc2012", "tiny-imagenet", "cinic10")
 
 
 def test_known_names_win_over_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from tutelage.data.layouts import LAYOUTS
 from tutelage.data.locate import import_advice
 from tutelage.data.npz import read_npz
 from tutelage.data.official import OFFICIAL, official_info
-from tutelage.data.official_listing import Place, recognized, table_state
+from tutelage.data.official_listing import table_state
+from tutelage.data.official_place import Place, recognized
 from tutelage.data.official_store import examine_place, imported, is_imported
 from tutelage.data.pixel_map import Reading
 from tutelage.data.splits import subset_info, subset_splits

@@ -10,7 +10,8 @@ from tutelage import storage
 from tutelage.data.faults import BrokenFiles
 from tutelage.data.folder import Photographs, examined
 from tutelage.data.official import OFFICIAL, mark
-from tutelage.data.official_listing import Place, find, official_listing
+from tutelage.data.official_listing import official_listing
+from tutelage.data.official_place import Place, find
 from tutelage.data.sources import FolderSource
 from tutelage.progress import Progress
 from tutelage.validation import parse_json
