@@ -62,8 +62,8 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 def _header(elements: Iterator[tuple[int, bytes]], order: str) -> tuple[int, str]:
     """The class and the name of an array; its shape is passed over."""
-    flags, _, name = (next(elements, (0, b""))[1] for _ in range(3))
-    return struct.unpack_from(f"{order}I", flags)[0] & 0xFF, name.decode("latin-1")
+    contents = [next(elements, (0, b""))[1] for _ in range(3)]
+    return struct.unpack_from(f"{order}I", contents[0])[0] & 0xFF, contents[2].decode("latin-1")
 
 
 def _structs(data: bytes, order: str, name: str, fields: Sequence[str]) -> list[tuple[Value, ...]] | None:
