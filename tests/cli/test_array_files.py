@@ -65,6 +65,24 @@ def test_a_note_is_printed_once(
     assert error.count(NOTE) == error.count("val_images") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ((), "18 views of each training image: shifted by up to 1 pixel, mirrored\n"),
+        (("--no-flip",), "9 views of each training image: shifted by up to 1 pixel\n"),
+        (("--flip",), "18 views of each training image: shifted by up to 1 pixel, mirrored\n"),
+        (("--no-flip", "--crop-padding", "0"), "1 view of each training image: as they are\n"),
+    ],
+)
+def test_mirroring_is_turned_on_and_off(
+    words: tuple[str, ...], shown: str, in_process: InProcess, tmp_path: Path
+) -> None:
+    save(tmp_path / "med.npz", arrays(*SIZES))
+    code, out, error = in_process("explain", "baseline", "--data", "med.npz", "--model", "resnet8", *words)
+    assert (code, error) == (0, "")
+    assert shown in out
+
+
 def test_an_explanation_counts_validation_images(in_process: InProcess, tmp_path: Path) -> None:
     save(tmp_path / "med.npz", arrays(*SIZES))
     _, out, _ = in_process("explain", "baseline", "--data", "med.npz")

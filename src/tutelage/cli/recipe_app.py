@@ -159,7 +159,8 @@ def _parameters(owner: Callable[..., Any], group: Group) -> dict[str, inspect.Pa
             help=helps.get(parameter.name, "").replace("`", ""),
             group=group,
             consume_multiple=several,
-            negative=(),
+            # A switch that is off by default needs no opposite; one that the data decides does.
+            negative=f"--no-{parameter.name.replace('_', '-')}" if kind == bool | None else (),
             show_default=False if default is None or default is False or default == () else _default_text,
         )
         parameters[parameter.name] = parameter.replace(
