@@ -54,7 +54,7 @@ CONFIGS: dict[str, list[Any]] = {
     "input": [[0, 8, 8], [1, -1, 8], [1, 8], [1, 8, 8, 8], "188", 8, [1, 8, 1e308], DELETED],
     "precision": ["fp64", "", 32, ["fp32"], DELETED],
     "data_fingerprint": [None, 1, DELETED],
-    "data_notes": [None, "text", [1], DELETED],
+    "data_notes": [None, "text", [1]],
     "teachers": ["a", [1], None, ["b"], DELETED],
     "lineage": [None, [], "x", {}, DELETED],
     "lineage.generations": [{}, [], None, "x", DELETED],

@@ -96,7 +96,7 @@ def test_the_name_is_no_part_of_a_study(in_process: InProcess, tmp_path: Path, m
         ),
         (
             ("tolerant/table-2/resnet18",),
-            "it needs the images of ILSVRC2012; tutelage has digits, cifar10 and cifar100",
+            "it needs the images of ILSVRC2012; experiments use digits, cifar10 and cifar100",
         ),
         (("born-again/table-6/lstm",), "it needs a language model"),
         (("tolerant/table-1/densenet-100", "--scale", "0"), "scale must be in (0, 1], not 0"),

@@ -61,6 +61,7 @@ def test_each_format_holds_the_metadata(exported: ExportResult) -> None:
         "train_size": 300,
         "test_size": None,
         "fingerprint": metadata.about["data"]["fingerprint"],
+        "mark": "",
     }
     assert metadata.about["teachers"][0]["model"] == "resnet14"
     with safe_open(folder / "weights.safetensors", "pt") as file:

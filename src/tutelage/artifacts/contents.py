@@ -25,7 +25,6 @@ _CONFIG = {
     "class_names": tuple[str, ...],
     "input": tuple[int, int, int],
     "data_fingerprint": str,
-    "data_notes": tuple[str, ...],
     "precision": Precision,
     "teachers": tuple[str, ...],
     "dependencies": Mapping[str, Any],
@@ -57,7 +56,8 @@ def check_config(values: Mapping[str, Any]) -> None:
     own = f"lineage.generations.{place}"
     for path, kind in _GENERATION.items():
         checked(_at(generations[place], path, own), kind, f"{own}.{path}")
-    checked(values.get("data_mark", ""), str, "data_mark")
+    checked(values.get("data_mark", ""), str, "data_mark")  # models of earlier versions lack these two
+    checked(values.get("data_notes", []), tuple[str, ...], "data_notes")
     if not values["class_names"]:
         raise ValueError("class_names is empty")
     if min(values["input"]) < 1:

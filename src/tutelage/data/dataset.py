@@ -26,8 +26,8 @@ MEASURED = 20_000
 class DataConfig:
     """Which images to train and test on; the part of a configuration that names them.
 
-    ``name`` is a dataset known to tutelage (see ``dataset_names``), the path of an ``.npz`` file, or
-    the path of a folder of images. ``train_size`` and ``test_size`` keep that many training and test images, with the
+    ``name`` is a dataset known to tutelage (see ``dataset_names``), the path of an ``.npz`` file, or the path of a
+    folder, tar or zip of images. ``train_size`` and ``test_size`` keep that many training and test images, with the
     class shares of the whole; ``holdout`` takes that many out of the training set as a validation set, unless the
     dataset has a validation set of its own.
 

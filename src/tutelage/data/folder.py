@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def examine_folder(
 def examined(
     listing: Listing,
     root: Path,
-    source_type: type[FolderSource],
+    source_type: Callable[[Path, Sequence[str]], Source],
     index: Path | None,
     progress: Progress,
     skip_broken: bool = False,

@@ -13,6 +13,7 @@ from tutelage.data.digits import digits_info, load_digits
 from tutelage.data.file_splits import folder_info, folder_splits, preparation_of
 from tutelage.data.folder import Photographs, examine_folder
 from tutelage.data.idx import is_idx, read_idx
+from tutelage.data.image_archives import examine_archive, is_archive
 from tutelage.data.layouts import LAYOUTS
 from tutelage.data.locate import import_advice
 from tutelage.data.npz import read_npz
@@ -46,7 +47,8 @@ def array_names() -> tuple[str, ...]:
 
 
 def load(config: DataConfig, root: Path, reading: Reading = Reading()) -> Splits:
-    """Load a dataset: one known by name (stored below ``root``), else a file of arrays, else a folder of image files.
+    """Load a dataset: one known by name (stored below ``root``), else a file of arrays, else a folder, tar or
+    zip of image files.
 
     Of the digits, ``train_size`` are the training set and all others the test set; every other dataset has a fixed
     test set, and ``train_size`` keeps a part of its training set. ``test_size`` keeps a part of the test set. The
@@ -102,7 +104,8 @@ def _read_path(config: DataConfig, root: Path, reading: Reading) -> Splits:
         preparation = preparation_of(photographs, config)
         return folder_splits(photographs, preparation, root / MAPS, reading)
 
-    shown = f"{config.name} {config.image_size} {config.resize} {config.network_size} {config.skip_broken}"
+    official = config.name if config.name in OFFICIAL else ""
+    shown = f"{official} {config.image_size} {config.resize} {config.network_size} {config.skip_broken}"
     return datasets.once(path, read, f"{shown} {reading.store} {reading.workers}")
 
 
@@ -133,6 +136,8 @@ def _examined(config: DataConfig, path: Path, root: Path, progress: Progress, ag
     place, index = _place(config, path, root), root / INDEXES
     if place is not None:
         return examine_place(place, index, progress, config.skip_broken, again)
+    if path.is_file():
+        return examine_archive(path, index, progress, config.skip_broken, again)
     return examine_folder(path, index, progress, config.skip_broken, again)
 
 
@@ -153,8 +158,10 @@ def _path(config: DataConfig, root: Path) -> tuple[Path, Callable[[Path], Splits
         is_npz = is_folder = False
     if name and not is_npz and (advice := import_advice(path)):
         raise ValueError(advice)
+    if not (is_npz or is_folder) and is_archive(path):
+        return path, None
     if not (is_npz or is_folder):
-        hint = "or give the path of an .npz file or of a folder of images"
+        hint = "or give the path of an .npz file, or of a folder, a .tar or a .zip of images"
         raise unknown("dataset", name, dataset_names(), hint=hint)
     read = read_npz if is_npz else read_idx if is_idx(path) else None
     if read is not None and config.image_size is not None:

@@ -27,7 +27,7 @@ class CommonOptions:
     Args:
         model: The network: one of `tutelage list models`, package.module:function or file.py:function.
             By default resnet8 for the digits and resnet20 otherwise.
-        data: The images: one of `tutelage list data`, an .npz file or a folder of images.
+        data: The images: one of `tutelage list data`, an .npz file, or a folder, .tar or .zip of images.
         train_size: The number of training images to use; all by default (300 of the digits).
         epochs: The number of passes over the training images; by default 200 for the digits and 164 otherwise.
         batch_size: Images per step; by default 64 for the digits and 128 otherwise.

@@ -15,7 +15,7 @@ data_app = App(name="data", help="Download, import and check datasets; list and 
 
 Name = Annotated[str, Parameter(help="cifar10, cifar100, ilsvrc2012, tiny-imagenet or cinic10.")]
 Target = Annotated[
-    str, Parameter(help="A dataset's name, a folder of images, an .npz file or a folder of IDX files.")
+    str, Parameter(help="A dataset's name, a folder, .tar or .zip of images, an .npz file or a folder of IDX files.")
 ]
 MapName = Annotated[str, Parameter(help="Names from `tutelage data maps`, or the first digits of them.")]
 All = Annotated[bool, SWITCH, Parameter(help="All of them, and what is remembered of files that were examined.")]

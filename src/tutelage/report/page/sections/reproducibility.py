@@ -102,7 +102,7 @@ def _data(results: Results) -> list[tuple[str, str]]:
         facts += [
             (f"classes of {dataset.name}", f"{len(names)}: {', '.join(names)}"),
             (f"images of {dataset.name}", "x".join(map(str, model.input_shape()))),
-            *((f"of {dataset.name}", note) for note in model.config()["data_notes"]),
+            *((f"of {dataset.name}", note) for note in model.config().get("data_notes", ())),
         ]
     return facts
 
