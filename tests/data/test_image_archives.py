@@ -205,6 +205,13 @@ def declared(size: int, content: bytes) -> bytes:
     return content[: start + 24] + size.to_bytes(4, "little") + content[start + 28 :]
 
 
+def nameless() -> bytes:
+    """The name of the last file is said to be an extra field."""
+    content = zip_of(lambda archive: archive.writestr("x", png(1)))
+    start = content.rindex(b"PK\1\2")
+    return content[: start + 28] + b"\0\0\1\0" + content[start + 32 :]
+
+
 def all_at_once(archive: zipfile.ZipFile) -> None:
     linked(archive)
     for name in ("../1.png", "/1.png", "a\\..\\1.png"):
@@ -221,7 +228,7 @@ ZIPS: dict[str, tuple[bytes, list[str]]] = {
     "another method": (zip_of(lambda a: a.writestr("a/9.png", png(1), zipfile.ZIP_LZMA)), ["by method 14"]),
     "too large": (declared(2**31, PLAIN), ["it declares 2,147,483,648 bytes"]),
     "more than it can have": (declared(10**8, PLAIN), ["more bytes than they can have"]),
-    "no name": (zip_of(lambda archive: archive.writestr("", b"x")), ["points outside"]),
+    "no name": (nameless(), ["points outside"]),
     "truncated": (PLAIN[:-30], ["is no zip or is damaged"]),
     "no zip": (b"no zip", ["is no zip or is damaged"]),
     "empty": (b"", ["is no zip or is damaged"]),
