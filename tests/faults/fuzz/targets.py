@@ -34,7 +34,6 @@ from tutelage.artifacts.model import Model
 from tutelage.data.archive import read_members
 from tutelage.data.decode import FORMATS
 from tutelage.data.idx import FILES, read_idx
-from tutelage.data.image_archives import examine_archive
 from tutelage.data.npz import ARRAYS, read_npz
 from tutelage.data.official_classes import WNID, ClassTable, read_annotations, read_ground_truth, read_solution
 from tutelage.data.pickles import read_pickle
@@ -188,36 +187,6 @@ def official_tables(folder: Path) -> Target:
     )
     seeds = [bytes([place]) + text for place, text in enumerate(texts)]
     return Target(read, [*seeds, b"\3" + meta, b"\3" + (folder / "packed.mat").read_bytes()])
-
-
-def image_archives(folder: Path) -> Target:
-    """Tars and zips of images, by the first byte: listed, and each file of them read."""
-    image = io.BytesIO()
-    Image.new("L", (2, 2)).save(image, "BMP")
-    files = {f"{label}/{row}.bmp": image.getvalue() for label in "ab" for row in range(2)}
-    packed = {}
-    for form in (tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
-        file = io.BytesIO()
-        with tarfile.open(fileobj=file, mode="w", format=form) as tar:
-            for name, content in files.items():
-                header = tarfile.TarInfo(name if form == tarfile.USTAR_FORMAT else f"{'x' * 120}/{name}")
-                header.size = len(content)
-                tar.addfile(header, io.BytesIO(content))
-        packed[f"{form}.tar"] = file.getvalue()
-    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w", method) as archive:
-            for name, content in files.items():
-                archive.writestr(name, content)
-        packed[f"{method}.zip"] = file.getvalue()
-
-    def read(data: bytes) -> None:
-        path = folder / ("set.zip" if (data or b"\0")[0] % 2 else "set.tar")
-        path.write_bytes(data[1:])
-        photographs = examine_archive(path, None, lambda *_: None, skip_broken=True)
-        assert len(photographs.labels) == len(photographs.files.sizes) > 0
-
-    return Target(read, [bytes([name.endswith(".zip")]) + content for name, content in packed.items()])
 
 
 def safetensors(folder: Path) -> Target:
@@ -411,7 +380,6 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
         npz,
         idx,
         official_tables,
-        image_archives,
         safetensors,
         state_dicts,
         json_values,
