@@ -9,18 +9,16 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from tutelage.data.tar_headers import BLOCK, checked_name, headers
 from tutelage.storage import read_regular
 
 MAX_MEMBER = 200 * 2**20  # bytes per file; the largest file of CIFAR has 155 MB
 MAX_TOTAL = 256 * 2**20  # bytes of the whole archive, decompressed
 MAX_MEMBERS = 100
-MAX_EXTRAS, MAX_EXTRA_BYTES = 4 * MAX_MEMBERS, 2**18  # headers that amend the next one, and bytes of all of them
+MAX_EXTRAS = 4 * MAX_MEMBERS  # headers that amend the next one
 MAX_STREAMS = 1000  # a gzip file may consist of any number of compressed streams, also of empty ones
 
-_BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 2**16  # bytes that are decompressed at once
-_PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE)
-_EXTRA = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE, *_PAX)
 
 
 class _Content:
@@ -109,8 +107,8 @@ def read_members(stream: IO[bytes], names: Collection[str], where: str) -> Itera
     missing = set(names)
     try:
         content = _Content(stream)
-        for count, member in enumerate(_headers(content)):
-            name = _checked_name(member)
+        for count, member in enumerate(headers(content, MAX_EXTRAS)):
+            name = checked_name(member, MAX_MEMBER)
             if count >= MAX_MEMBERS:
                 raise ValueError(f"it contains more than {MAX_MEMBERS} files")
             if member.isdir():
@@ -122,7 +120,7 @@ def read_members(stream: IO[bytes], names: Collection[str], where: str) -> Itera
                 yield name, content.read_all(member.size)
             else:
                 content.skip(member.size)
-            content.skip(-member.size % _BLOCK)
+            content.skip(-member.size % BLOCK)
         content.finish()
     except zlib.error as error:
         raise ValueError(f"{where} is refused: it is not a .gz or is damaged ({error})") from None
@@ -135,87 +133,10 @@ def read_members(stream: IO[bytes], names: Collection[str], where: str) -> Itera
 def top_folder(stream: IO[bytes]) -> str:
     """The outermost folder of the first file or folder in a ``.tar.gz``; empty if the file is none, or is damaged."""
     try:
-        paths = (PurePosixPath(header.name) for header in itertools.islice(_headers(_Content(stream)), 2))
+        paths = (PurePosixPath(header.name) for header in itertools.islice(headers(_Content(stream), MAX_EXTRAS), 2))
         return next((path.parts[0] for path in paths if path.parts), "")
     except (ValueError, zlib.error, tarfile.TarError):
         return ""
-
-
-def _headers(content: _Content) -> Iterator[tarfile.TarInfo]:
-    """The headers of the files and folders in a tar, with the names and sizes that extra headers give them.
-
-    The caller reads or skips what follows a header. Extra headers are read here because some versions of tarfile take
-    quadratic time for one (before Python 3.11.10), and all recurse for each, and join blocks of a sparse file's map
-    in quadratic time.
-    """
-    shared: dict[str, bytes] = {}
-    own: dict[str, bytes] = {}
-    extras, extra_bytes = 0, 0
-    while (block := content.read(_BLOCK)).strip(b"\0"):  # a block of zeros, or nothing, is the end
-        header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        if header.type not in _EXTRA:
-            yield _amended(header, shared | own)
-            own = {}
-            continue
-        extras, extra_bytes = extras + 1, extra_bytes + header.size
-        if extras > MAX_EXTRAS:
-            raise ValueError(f"it contains more than {MAX_EXTRAS} extra headers")
-        if header.size < 0 or extra_bytes > MAX_EXTRA_BYTES:
-            raise ValueError(f"its extra headers declare {extra_bytes} bytes; at most {MAX_EXTRA_BYTES} are allowed")
-        data = content.read_all(header.size)
-        content.skip(-header.size % _BLOCK)
-        if header.type == tarfile.GNUTYPE_LONGNAME:
-            own["path"] = data.partition(b"\0")[0]
-        elif header.type in _PAX:
-            own |= _pax_records(data)
-        elif header.type == tarfile.XGLTYPE:
-            shared |= _pax_records(data)
-    if own:
-        raise ValueError("it ends after an extra header")
-
-
-def _pax_records(data: bytes) -> dict[str, bytes]:
-    """The records ``LENGTH KEY=VALUE`` of a pax header that matter here: path, size, and whether a file is sparse."""
-    records: dict[str, bytes] = {}
-    place = 0
-    while place < len(data) and data[place]:
-        digits = data[place : place + 8].partition(b" ")[0]
-        end = place + int(digits) if digits.isdigit() else 0
-        key, separator, value = data[place + len(digits) + 1 : end].partition(b"=")
-        if not (place < end <= len(data) and key and separator and value.endswith(b"\n")):
-            raise ValueError("an extra header is damaged")
-        if key in (b"path", b"size"):
-            records[key.decode()] = value[:-1]
-        elif key.startswith(b"GNU.sparse."):
-            records["sparse"] = b""
-        place = end
-    return records
-
-
-def _amended(header: tarfile.TarInfo, records: dict[str, bytes]) -> tarfile.TarInfo:
-    """A header with what extra headers say of its file."""
-    if "path" in records:
-        header.name = records["path"].decode("utf-8", "surrogateescape")
-    if "size" in records:
-        if not records["size"].isdigit() or len(records["size"]) > 15:
-            raise ValueError("an extra header is damaged")
-        header.size = int(records["size"])
-    if "sparse" in records:
-        header.type = tarfile.GNUTYPE_SPARSE
-    return header
-
-
-def _checked_name(member: tarfile.TarInfo) -> str:
-    path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts or not (path.parts or member.isdir()):
-        raise ValueError(f"it contains {member.name[:80]!r}, which points outside the archive")
-    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
-        raise ValueError(f"it contains {member.name[:80]!r}, which is neither a plain file nor a folder")
-    if not 0 <= member.size <= MAX_MEMBER:
-        raise ValueError(
-            f"it contains {member.name[:80]!r} with {member.size} bytes; at most {MAX_MEMBER} are allowed"
-        )
-    return str(path)
 
 
 def read_unpacked(folder: Path, names: Collection[str], where: str) -> Iterator[tuple[str, bytes]]:

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from tutelage.data.dataset import Splits
 from tutelage.data.npz import MAX_BYTES
+from tutelage.data.shards import CLASSES
 
 _FOLDER_DEPTH = 4  # <wrapper>/train/<class>/<file>: what lies deeper belongs to no dataset
 Value = TypeVar("Value")
@@ -81,11 +82,18 @@ def file_state(path: Path) -> str | None:
     digest = hashlib.sha256(repr(str(path.resolve())).encode())
     try:
         status = path.stat()
-        for line in _folder_lines(path, _FOLDER_DEPTH) if stat.S_ISDIR(status.st_mode) else [_identity(status)]:
+        for line in _folder_lines(path, _FOLDER_DEPTH) if stat.S_ISDIR(status.st_mode) else _file_lines(path, status):
             digest.update(line.encode())
     except OSError:
         return None
     return digest.hexdigest()
+
+
+def _file_lines(path: Path, status: os.stat_result) -> Iterator[str]:
+    yield _identity(status)
+    names = path.with_name(CLASSES)
+    if path.suffix == ".tar" and names.exists():  # the names of the classes of a shard
+        yield _identity(names.stat())
 
 
 def _folder_lines(folder: Path | str, depth: int) -> Iterator[str]:

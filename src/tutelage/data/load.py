@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from tutelage.data.archives import examine_images, holds_files
 from tutelage.data.cifar import load_cifar
 from tutelage.data.dataset import DataConfig, DatasetInfo, Splits
 from tutelage.data.decode_cache import FileCache, datasets
 from tutelage.data.digits import digits_info, load_digits
 from tutelage.data.file_splits import folder_info, folder_splits, preparation_of
-from tutelage.data.folder import Photographs, examine_folder
+from tutelage.data.folder import Photographs
 from tutelage.data.idx import is_idx, read_idx
-from tutelage.data.image_archives import examine_archive, is_archive
 from tutelage.data.layouts import LAYOUTS
 from tutelage.data.locate import import_advice
 from tutelage.data.npz import read_npz
@@ -47,8 +47,7 @@ def array_names() -> tuple[str, ...]:
 
 
 def load(config: DataConfig, root: Path, reading: Reading = Reading()) -> Splits:
-    """Load a dataset: one known by name (stored below ``root``), else a file of arrays, else a folder, tar or
-    zip of image files.
+    """Load a dataset: one known by name (stored below ``root``), a file of arrays, a folder or archive of image files.
 
     Of the digits, ``train_size`` are the training set and all others the test set; every other dataset has a fixed
     test set, and ``train_size`` keeps a part of its training set. ``test_size`` keeps a part of the test set. The
@@ -136,14 +135,12 @@ def _examined(config: DataConfig, path: Path, root: Path, progress: Progress, ag
     place, index = _place(config, path, root), root / INDEXES
     if place is not None:
         return examine_place(place, index, progress, config.skip_broken, again)
-    if path.is_file():
-        return examine_archive(path, index, progress, config.skip_broken, again)
-    return examine_folder(path, index, progress, config.skip_broken, again)
+    return examine_images(path, index, progress, config.skip_broken, again)
 
 
 def _place(config: DataConfig, path: Path, root: Path) -> Place | None:
     """The official dataset that a configuration names or whose layout a folder has; else None."""
-    return imported(config.name, root) if config.name in OFFICIAL else recognized(path)
+    return imported(config.name, root) if config.name in OFFICIAL else recognized(path) if path.is_dir() else None
 
 
 def _path(config: DataConfig, root: Path) -> tuple[Path, Callable[[Path], Splits] | None]:
@@ -153,20 +150,18 @@ def _path(config: DataConfig, root: Path) -> tuple[Path, Callable[[Path], Splits
         return imported(name, root).root, None
     path = Path(name)
     try:
-        is_npz, is_folder = path.suffix == ".npz" and path.is_file(), bool(name) and path.is_dir()
+        is_npz, has_images = path.suffix == ".npz" and path.is_file(), bool(name) and holds_files(path)
     except OSError:  # for instance a name too long for a path
-        is_npz = is_folder = False
+        is_npz = has_images = False
     if name and not is_npz and (advice := import_advice(path)):
         raise ValueError(advice)
-    if not (is_npz or is_folder) and is_archive(path):
-        return path, None
-    if not (is_npz or is_folder):
-        hint = "or give the path of an .npz file, or of a folder, a .tar or a .zip of images"
+    if not (is_npz or has_images):
+        hint = "or give the path of an .npz file or of a folder of images, or of a .zip or .tar of them"
         raise unknown("dataset", name, dataset_names(), hint=hint)
-    read = read_npz if is_npz else read_idx if is_idx(path) else None
+    read = read_npz if is_npz else read_idx if path.is_dir() and is_idx(path) else None
     if read is not None and config.image_size is not None:
         raise ValueError(f"image_size is for image files; the arrays of {name!r} keep their size")
     if read is not None and config.skip_broken:
         raise ValueError(f"skip_broken is for image files; {name!r} is one of arrays, which is whole or broken")
-    place = recognized(path) if read is None else None
+    place = recognized(path) if read is None and path.is_dir() else None
     return place.root if place else path, read
