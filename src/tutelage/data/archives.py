@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,11 @@ import numpy as np
 from tutelage.data.folder import Photographs, examine_folder, examined
 from tutelage.data.listing import Listing, listed
 from tutelage.data.members import tree_of
-from tutelage.data.pixel_map import Progress
 from tutelage.data.shards import are_samples, members_of, samples_of, shard_listing, shards_in
 from tutelage.data.sources import Source
 from tutelage.data.tar_source import TarSource, tar_members
 from tutelage.data.zip_source import ZipSource, zip_members
+from tutelage.progress import Progress
 from tutelage.storage import open_regular
 
 _NAME = re.compile(r"\.(tar(\.\w+)?|zip|7z|rar|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
@@ -36,7 +37,13 @@ def holds_files(path: Path) -> bool:
     return path.is_dir() or (_NAME.search(path.name) is not None and path.is_file())
 
 
-def examine_images(path: Path, index: Path | None, progress: Progress = lambda *_: None) -> Photographs:
+def examine_images(
+    path: Path,
+    index: Path | None,
+    progress: Progress = lambda *_: None,
+    skip_broken: bool = False,
+    again: bool = False,
+) -> Photographs:
     """Examine the images of a folder, of a folder of shards, or of an archive.
 
     Errors: those of :func:`examine_folder`; ``ValueError`` for an archive that cannot be read at random, or is
@@ -47,18 +54,19 @@ def examine_images(path: Path, index: Path | None, progress: Progress = lambda *
     elif shards := shards_in(path):
         listing, source = shard_listing(path, members_of(shards))
     else:
-        return examine_folder(path, index, progress)
+        return examine_folder(path, index, progress, skip_broken, again)
     if not listing.faults and not listing.sets:
         raise ValueError(f"{str(path)!r} has no images")
 
-    def in_order(root: Path, names: Sequence[str]) -> Source:
-        assert list(names) == list(source.names)
-        return source
+    places = {name: place for place, name in enumerate(source.names)}
 
-    return examined(listing, path, in_order, index, progress)
+    def chosen(_: Path, names: Sequence[str]) -> Source:
+        return replace(source, names=names, places=source.places[[places[name] for name in names]])
+
+    return examined(listing, path, chosen, index, progress, skip_broken, again)
 
 
-def _archive(path: Path) -> tuple[Listing, Source]:
+def _archive(path: Path) -> tuple[Listing, TarSource | ZipSource]:
     with open_regular(path) as file:
         start = file.read(8)
     _refuse_packed(path, start)
@@ -94,7 +102,7 @@ def _refuse_packed(path: Path, start: bytes) -> None:
     for magic, command in _PACKED.items():
         if start.startswith(magic):
             raise ValueError(
-                f"{str(path)!r} is compressed as a whole, so that no image in it can be read alone: make a .tar of it "
+                f"{str(path)!r} is compressed as a whole, so that no image can be read alone: make a .tar of it "
                 f"(`{command} {name}`), or unpack it (`tar -xf {name}`)"
             )
     for magic, command in _OTHERS.items():

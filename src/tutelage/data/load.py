@@ -47,7 +47,7 @@ def array_names() -> tuple[str, ...]:
 
 
 def load(config: DataConfig, root: Path, reading: Reading = Reading()) -> Splits:
-    """Load a dataset: one known by name (stored below ``root``), a file of arrays, a folder or archive of image files.
+    """Load a set: one known by name (stored below ``root``), a file of arrays, or image files in a folder or archive.
 
     Of the digits, ``train_size`` are the training set and all others the test set; every other dataset has a fixed
     test set, and ``train_size`` keeps a part of its training set. ``test_size`` keeps a part of the test set. The

@@ -127,9 +127,9 @@ def shard_listing(root: Path, shards: Mapping[str, TarMembers]) -> tuple[Listing
                 role = next(iter(roles), "train")
                 entries.append((role, f"{before}{members.names[row]}", label, (number, offset, size)))
     roles_present = {role for role, *_ in entries}
-    if unclear and len(roles_present) > 1:
+    if 0 < len(unclear) < len(entries):
         raise ValueError(
-            f"{str(root / unclear[0])!r} is of no set, and others are: name each shard train, val or test"
+            f"{str(root / unclear[0])!r} is of no set, and others are of one: name each shard train, val or test"
         )
     if entries and "train" not in roles_present:
         raise ValueError(f"{str(root)!r} has no shards for training: expected train-000000.tar, or train/000000.tar")

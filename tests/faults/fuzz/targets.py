@@ -25,6 +25,7 @@ import scipy.io
 import torch
 from PIL import Image
 
+from tests.data.archives import class_folders, samples, tar_of, zip_of
 from tests.data.folders import read_image
 from tests.data.official_sets import write_meta
 from tutelage import serialization, storage
@@ -32,6 +33,7 @@ from tutelage.artifacts.config import model_address
 from tutelage.artifacts.metadata import parse, parse_text
 from tutelage.artifacts.model import Model
 from tutelage.data.archive import read_members
+from tutelage.data.archives import examine_images
 from tutelage.data.decode import FORMATS
 from tutelage.data.idx import FILES, read_idx
 from tutelage.data.npz import ARRAYS, read_npz
@@ -80,6 +82,43 @@ def archive(folder: Path) -> Target:
             assert name in members
 
     return Target(read, [b"\0" + gzip.compress(good), *(b"\xff" + seed for seed in (good, link, pax))])
+
+
+def zips(folder: Path) -> Target:
+    """Zips of class folders: as they are; what is listed can be read, or is refused."""
+    path = folder / "set.zip"
+    seeds = []
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        files = class_folders(images=2) | {"a/x.txt": b"x" * 300}
+        seeds.append(zip_of(path, files if method else class_folders(images=2), method).read_bytes())
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        source = examine_images(path, None).source
+        assert all(not name.startswith("/") and ".." not in name.split("/") for name in source.names)
+
+    return Target(read, seeds)
+
+
+def tars(folder: Path) -> Target:
+    """Tars of class folders and shards: as they are, or with corrected checksums of their headers."""
+    path = folder / "set.tar"
+    link = ("a/link.png", b"", tarfile.SYMTYPE)
+    long_names = {f"a/{'n' * 120}{row}.png": content for row, content in enumerate(class_folders(images=1).values())}
+    contents = [
+        tar_of(path, class_folders(images=2)).read_bytes(),
+        tar_of(path, class_folders(images=1) | long_names).read_bytes(),
+        tar_of(path, class_folders(images=2), link).read_bytes(),
+        tar_of(path, samples(6)).read_bytes(),
+        tar_of(path, {name.replace(".cls", ".json"): b'{"label": 1}' for name in samples(6)}).read_bytes(),
+    ]
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data[1:] if data[:1] < b"\x40" else _with_checksums(data[1:]))
+        source = examine_images(path, None).source
+        assert all(not name.startswith("/") and ".." not in name.split("/") for name in source.names)
+
+    return Target(read, [first + content for first in (b"\0", b"\xff") for content in contents])
 
 
 def _with_checksums(data: bytes) -> bytes:
@@ -376,6 +415,8 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     target.__name__: target
     for target in (
         archive,
+        zips,
+        tars,
         pickles,
         npz,
         idx,

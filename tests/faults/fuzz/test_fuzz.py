@@ -24,6 +24,8 @@ from tests.conftest import Tried, limit
 
 TARGETS = {
     "archive": (24, 26, 27),
+    "zips": (24, 26, 27),
+    "tars": (24, 26, 27),
     "pickles": (28,),
     "npz": (27, 28),
     "idx": (27, 29),
