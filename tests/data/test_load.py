@@ -116,6 +116,6 @@ def test_a_folder_that_may_not_be_read_is_not_called_unknown(tmp_path: Path, mon
     def forbidden(path: Path, *_: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("tutelage.data.load.examine_folder", forbidden)
+    monkeypatch.setattr("tutelage.data.load.examine_images", forbidden)
     with pytest.raises(PermissionError):
         load(DataConfig(name=str(tmp_path)), tmp_path)

@@ -102,8 +102,8 @@ def zip_members(path: Path) -> ZipMembers:
             archive = Archive.of(path, file)
             with zipfile.ZipFile(file) as content:
                 infos = content.infolist()
-        folders = [inner_path(_name(info), True) for info in infos if info.is_dir()]
-        infos = [info for info in infos if not info.is_dir()]
+        folders = [inner_path(name, True) for name in map(_name, infos) if name.endswith("/")]
+        infos = [info for info in infos if not info.orig_filename.endswith("/")]
         names = [inner_path(_name(info), False) for info in infos]
         for name, info in zip(names, infos, strict=True):
             _check(name, info)

@@ -30,7 +30,6 @@ TARGETS = {
     "npz": (27, 28),
     "idx": (27, 29),
     "official_tables": (27,),
-    "image_archives": (24, 26, 27),
     "safetensors": (29,),
     "state_dicts": (28, 29),
     "json_values": (30,),
@@ -42,7 +41,7 @@ TARGETS = {
     "records": (30,),
 }
 TORTURE = bool(os.environ.get("TUTELAGE_TORTURE"))
-NEW = ("tensors", "records", "idx", "official_tables", "image_archives")
+NEW = ("tensors", "records", "idx", "official_tables", "zips", "tars")
 """The targets that are younger than the last page of evidence."""
 
 

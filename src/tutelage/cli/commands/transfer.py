@@ -34,7 +34,7 @@ def transfer(
     The results are stored in the folder of runs, so that nothing is probed twice.
 
     Args:
-        data: The other dataset: digits, cifar10, cifar100, an .npz file or a folder of images.
+        data: The other dataset: digits, cifar10, cifar100, an .npz file, or a folder, .zip or .tar of images.
         train_size: The number of its training images to use.
         test_size: The number of its test images to use.
         probe: linear (logistic regression on standardised features), knn (20 nearest neighbours by cosine) or both.
