@@ -20,7 +20,8 @@ import torch
 from tests.data.archives import class_folders, png, tar_of, unpacked, zip_of
 from tutelage.data import BatchLoader, DataConfig, MarginCrop, archives, decode_cache, tar_source
 from tutelage.data.archives import examine_images
-from tutelage.data.folder import examine_folder, folder_splits, preparation_of
+from tutelage.data.file_splits import folder_splits, preparation_of
+from tutelage.data.folder import examine_folder
 from tutelage.data.load import load
 from tutelage.data.pixel_map import Reading
 from tutelage.recipes import call

@@ -1,7 +1,7 @@
 """Fuzz every reader of foreign bytes: targets.py defines the readers, __main__.py what counts as a failure.
 
 TUTELAGE_FUZZ sets the seconds for each; the default is 4, and 600 in ``make torture``. If CI is set it is 12, or 30
-for the newest targets: four and a half minutes of one core. The random seed is fixed, except in ``make torture``.
+for the newest targets: five minutes of one core. The random seed is fixed, except in ``make torture``.
 """
 
 from __future__ import annotations
