@@ -53,15 +53,15 @@ def test_import_from_torchvisions_root(
 ) -> None:
     folder, archive = NAMES[name]
     md5 = put(name, root)
-    given, place = root.split("/")[0], Path(root)
-    code, printed, errors = in_process("data", "import", name, given)
+    source, place = root.split("/")[0], Path(root)
+    code, printed, errors = in_process("data", "import", name, source)
     assert (code, errors) == (0, "")
     assert printed == (
         f"{name} is stored in {tmp_path / 'data' / name}, read from {place / folder} "
         f"({archive} beside it does not have the official checksum)\n"
     )
     monkeypatch.setitem(layouts.LAYOUTS, name, replace(layouts.LAYOUTS[name], md5=md5))
-    code, printed, errors = in_process("data", "import", name, given)
+    code, printed, errors = in_process("data", "import", name, source)
     assert (code, errors) == (0, "")
     assert printed == (
         f"{name} is stored in {tmp_path / 'data' / name}, read from {place / archive} "
@@ -80,7 +80,7 @@ def one_line(answer: tuple[int, str, str]) -> str:
 
 @pytest.mark.parametrize("words", [("run", "baseline"), ("explain", "baseline"), ("run", "tolerant")])
 @pytest.mark.parametrize(
-    ("name", "given"),
+    ("name", "source"),
     [
         ("cifar100", "torch"),
         ("cifar10", "torch"),
@@ -90,11 +90,11 @@ def one_line(answer: tuple[int, str, str]) -> str:
     ],
 )
 def test_a_run_from_torchvisions_root_names_the_import(
-    words: tuple[str, ...], name: str, given: str, put: Callable[..., str], in_process: InProcess, tmp_path: Path
+    words: tuple[str, ...], name: str, source: str, put: Callable[..., str], in_process: InProcess, tmp_path: Path
 ) -> None:
     put(name, "torch")
-    assert one_line(in_process(*words, "--data", given)) == (
-        f"tutelage: {given!r} holds {name}, to be imported once: run `tutelage data import {name} {given}`, "
+    assert one_line(in_process(*words, "--data", source)) == (
+        f"tutelage: {source!r} holds {name}, to be imported once: run `tutelage data import {name} {source}`, "
         f"then use `--data {name}`"
     )
     assert not (tmp_path / "runs").exists()

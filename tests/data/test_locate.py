@@ -104,13 +104,13 @@ def other_sets_beside(disk: Disk, name: str) -> tuple[str, str]:
     return "data", f"data/{FOLDER[name]}"
 
 
-def placed(given: str, archive: str = "", unpacked: str = "") -> Callable[[Disk, str], tuple[str, str]]:
+def placed(source: str, archive: str = "", unpacked: str = "") -> Callable[[Disk, str], tuple[str, str]]:
     """A set at one place, and what is named to import it."""
 
     def put(disk: Disk, name: str) -> tuple[str, str]:
         place = (archive or unpacked).format(archive=ARCHIVE[name], folder=FOLDER[name], upper=ARCHIVE[name].upper())
         (disk.archive if archive else disk.unpacked)(name, *place.split("/"))
-        return given.format(archive=ARCHIVE[name], folder=FOLDER[name], upper=ARCHIVE[name].upper()), place
+        return source.format(archive=ARCHIVE[name], folder=FOLDER[name], upper=ARCHIVE[name].upper()), place
 
     return put
 
@@ -140,15 +140,15 @@ STATES = {
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("state", STATES)
 def test_where_people_have_it(state: str, name: str, disk: Disk) -> None:
-    given, place = STATES[state](disk, name)
-    assert locate(name, disk.root / given) == Origin(disk.root / place)
+    source, place = STATES[state](disk, name)
+    assert locate(name, disk.root / source) == Origin(disk.root / place)
 
 
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("state", ["a renamed archive", "both sets", "a link in a root", "a root with capitals"])
 def test_every_place_gives_the_same_set(state: str, name: str, disk: Disk) -> None:
-    given, _ = STATES[state](disk, name)
-    import_archive(name, disk.root / given, disk.root / "store")
+    source, _ = STATES[state](disk, name)
+    import_archive(name, disk.root / source, disk.root / "store")
     import_archive(name, disk.archive(name, "official"), disk.root / "other")
     stored = load_cifar(name, disk.root / "store")
     assert stored.fingerprint == load_cifar(name, disk.root / "other").fingerprint
@@ -296,16 +296,16 @@ def test_links_pipes_and_hostile_archives_in_a_root_are_refused(
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("state", STATES)
 def test_a_run_names_the_import(state: str, name: str, disk: Disk) -> None:
-    given, _ = STATES[state](disk, name)
+    source, _ = STATES[state](disk, name)
     names = SETS if state == "both sets" else (name,)
-    commands = " or ".join(f"`tutelage data import {each} {disk.root / given}`" for each in names)
+    commands = " or ".join(f"`tutelage data import {each} {disk.root / source}`" for each in names)
     options = " or ".join(f"`--data {each}`" for each in names)
     message = (
-        f"'{disk.root / given}' holds {' and '.join(names)}, to be imported once: run {commands}, then use {options}"
+        f"'{disk.root / source}' holds {' and '.join(names)}, to be imported once: run {commands}, then use {options}"
     )
     for call in (load, dataset_info):
         with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
-            call(DataConfig(name=str(disk.root / given)), disk.root / "store")
+            call(DataConfig(name=str(disk.root / source)), disk.root / "store")
         assert str(error.value) == message
 
 
@@ -323,7 +323,9 @@ def test_images_beside_an_archive_are_still_a_folder_of_images(place: str, disk:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"text", gzip.compress(b""), gzip.compress(b"\0" * 2000), gzip.compress(b"x" * 600)]
+    "content",
+    [b"", b"text", *(gzip.compress(content, mtime=0) for content in (b"", b"\0" * 2000, b"x" * 600))],
+    ids=["empty", "text", "nothing", "zeros", "letters"],
 )
 def test_other_files_are_not_called_cifar(content: bytes, disk: Disk) -> None:
     put(disk.root, "file", content=content)

@@ -95,9 +95,9 @@ def _test_files(place: Place, tree: Tree, classes: Mapping[str, int], listing: L
         listing.faults.append(f"{part!r} has images in class folders such as {min(folders)!r} and beside these")
     paths = tables(place)
     if not paths:
-        wanted = _ANNOTATIONS if place.name == "tiny-imagenet" else f"ILSVRC2012_devkit_t12 or {_SOLUTION}"
+        expected = _ANNOTATIONS if place.name == "tiny-imagenet" else f"ILSVRC2012_devkit_t12 or {_SOLUTION}"
         listing.faults.append(
-            f"{part!r} has {flat_count:,} images and nothing that says of which class they are: expected {wanted} "
+            f"{part!r} has {flat_count:,} images and nothing that says of which class they are: expected {expected} "
             f"{'in' if place.name == 'tiny-imagenet' else 'beside'} it"
         )
         return
