@@ -11,6 +11,8 @@ from benchmarks import (
     data_path,
     determinism,
     feature_hooks,
+    images,
+    listing,
     memory,
     peers,
     report,
@@ -39,6 +41,8 @@ ALL = {
         determinism,
         report,
         memory,
+        images,
+        listing,
     )
 }
 HEAD = "| ratio | median | 95 % interval | goal | verdict | rounds | notes |\n|---|---|---|---|---|---|---|"
