@@ -21,7 +21,7 @@ CHAIN = tuple(
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a folder of the server's, which lives as long
 def chain(warm: Warm, finished: Path) -> Path:
     """Three generations, the first two of which are those of LINE."""
     runs = warm.folder / "chain"

@@ -406,7 +406,7 @@ SHORT = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a folder of the server's, which lives as long
 def killed(warm: Warm) -> Path:
     """The runs folder of a command that was killed in its third save."""
     runs = warm.folder / "killed"
