@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import time
+import warnings
 import zlib
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from PIL import Image
 from tests.conftest import Tried
 from tests.data.folders import read_image
 from tests.data.test_folder import png
-from tutelage.data.decode import FORMATS
+from tutelage.data.decode import FORMATS, _opened, read_header
 from tutelage.data.image_files import MAX_PLAIN, open_bounded
 
 GIF = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0)
@@ -102,3 +103,20 @@ def test_the_limits_are_those_of_the_file(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="more reading than any image needs"):
             [(file.seek(0), file.read()) for _ in range(1000)]
     assert MAX_PLAIN == 16 * 2**20
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (1,), (0,)])
+def test_threads_leave_the_filters_of_warnings_alone(order: tuple[int, ...]) -> None:
+    """Two images are open at once, as in two threads, and are closed in either order."""
+    before = list(warnings.filters)
+    opened = [_opened(io.BytesIO(png(8, 8)), f"{number}") for number in range(2)]
+    for each in opened:
+        each.__enter__()
+    for number in order:
+        opened[number].__exit__(None, None, None)
+    assert warnings.filters == before
+    huge = io.BytesIO()
+    Image.new("1", (9_500, 9_500)).save(huge, "PNG")
+    with pytest.raises(ValueError, match=r"^huge has too many pixels"):
+        read_header(huge, "huge")
+    assert warnings.filters == before

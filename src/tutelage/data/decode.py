@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,8 +89,10 @@ def decode(file: IO[bytes], preparation: Preparation, where: str) -> np.ndarray:
         mode = "L" if preparation.channels == 1 else "RGB"
         height, width = preparation.shape(*_upright_size(image))  # before a draft, which rounds the sides
         image.draft(mode, (preparation.side, preparation.side))
-        image = _eight_bits(ImageOps.exif_transpose(image), preparation.white)
-        image = _composed(image).convert(mode)
+        if image.getexif().get(_ORIENTATION, 1) != 1:  # turning copies the image, also where there is nothing to turn
+            image = ImageOps.exif_transpose(image)
+        image = _composed(_eight_bits(image, preparation.white))
+        image = image if image.mode == mode else image.convert(mode)
         if preparation.resize == "letterbox":
             image = ImageOps.pad(image, (width, height), method=Resampling.BILINEAR)
         elif image.size != (width, height):
@@ -131,16 +134,26 @@ def _opened(file: IO[bytes], where: str) -> Iterator[Image]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with bounded(file) as reader, Image.open(reader, formats=FORMATS) as image:
-                yield image
+        with bounded(file) as reader, _open(reader) as image:
+            yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{where} has too many pixels: {error}") from None
     except UnidentifiedImageError:
         raise ValueError(f"{where} is not an image (of {', '.join(FORMATS)})") from None
     except Exception as error:  # a damaged or hostile file can raise almost any error
         raise ValueError(f"{where} cannot be read: {str(error) or type(error).__name__}") from None
+
+
+_filters = threading.Lock()
+"""Held while the filters of warnings are changed: they are those of the process, and images are read by threads."""
+
+
+def _open(reader: IO[bytes]) -> Image:
+    from PIL import Image
+
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(reader, formats=FORMATS)
 
 
 def read_image(path: Path, preparation: Preparation) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -121,7 +122,7 @@ def _build(
             os.truncate(handle, total)
             unsaved = 0
             for row, image in _all_decoded(decoded, shapes, start, progress):
-                storage.write_at(handle, image.tobytes(), int(offsets[row]))
+                storage.write_at(handle, image.data.cast("B"), int(offsets[row]))
                 unsaved += image.size
                 if unsaved >= _CHUNK and row + 1 < count:
                     storage.sync_written(handle)
@@ -147,15 +148,17 @@ def _all_decoded(
         return image if same else f"{where(decoded.source, row)} has changed while it was read"
 
     workers, faults, count = min(16, available_cores()), list[str](), len(shapes)
+    ahead = deque[Future[np.ndarray | str]]()  # enough to keep all workers busy while the map is flushed to disk
     with ThreadPoolExecutor(workers) as pool:  # Pillow releases the interpreter's lock
-        for first in range(start, count, 16 * workers):
-            block = range(first, min(count, first + 16 * workers))
-            for row, image in zip(block, pool.map(one, block), strict=True):
-                if isinstance(image, str):
-                    faults.append(image)
-                elif not faults:
-                    yield row, image
-                progress(row + 1, count)
+        for row in range(start, count):
+            while len(ahead) < min(32 * workers, count - row):
+                ahead.append(pool.submit(one, row + len(ahead)))
+            image = ahead.popleft().result()
+            if isinstance(image, str):
+                faults.append(image)
+            elif not faults:
+                yield row, image
+            progress(row + 1, count)
     if faults:
         raise BrokenFiles(faults, decoded.source.path)
 

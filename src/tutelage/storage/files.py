@@ -101,7 +101,7 @@ def sync_folder(folder: Path) -> None:
     sync_names(folder)
 
 
-def write_at(handle: int, data: bytes, place: int) -> None:
+def write_at(handle: int, data: bytes | memoryview, place: int) -> None:
     """Write bytes into an open file that grows or is filled in place.
 
     Errors: ``OSError`` from the disk.
