@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tutelage.data import DatasetInfo
-from tutelage.lineage import Lineage, expected_scores
+from tutelage.lineage import Lineage, Pace, expected_scores
 from tutelage.lineage.networks import shown_side
 from tutelage.models.build import build
 from tutelage.objective import Objective, ScoreDifference
@@ -38,6 +38,8 @@ class GenerationExplanation:
     ``side`` is that of the square images which the network is shown, None where it takes the data's as they are.
     ``gradient_shares`` are each term's share of the gradient on the first batch, empty where they were not measured.
 
+    ``seconds`` is what the training run would take at its ``pace``, both None where that was not measured.
+
     Units: ``work`` in floating-point operations of the whole training run.
     """
 
@@ -54,6 +56,8 @@ class GenerationExplanation:
     steps: int
     work: float
     gradient_shares: Mapping[str, float] = field(default_factory=dict)
+    pace: Pace | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +76,27 @@ class Explanation:
         """The floating-point operations of all generations at one seed."""
         return sum(generation.work for generation in self.generations)
 
+    @property
+    def seconds(self) -> float | None:
+        """What training all generations at one seed would take; None where their pace was not measured."""
+        seconds = [generation.seconds for generation in self.generations if generation.seconds is not None]
+        return sum(seconds) if len(seconds) == len(self.generations) else None
 
-def explain(lineage: Lineage, info: DatasetInfo, shares: Sequence[Mapping[str, float]] = ()) -> Explanation:
+
+def explain(
+    lineage: Lineage,
+    info: DatasetInfo,
+    shares: Sequence[Mapping[str, float]] = (),
+    paces: Sequence[Pace] = (),
+) -> Explanation:
     """Explain the generations of a lineage on data like this, from its configuration alone.
 
-    ``shares`` are those of ``lineage.first_gradient_shares``, one mapping per generation, where they were measured.
+    ``shares`` are those of ``lineage.first_gradient_shares``, ``paces`` those of ``lineage.measured_paces``, one per
+    generation, where they were measured.
 
     Formula: a step is a forward pass and a backward pass of twice its cost; each teacher adds its forward pass.
-    ``work = (3 * forward + sum of the teachers' forward) * images * epochs``.
+    ``work = (3 * forward + sum of the teachers' forward) * images * epochs``. A run takes its steps and the
+    evaluations: of the validation images after every epoch, and of all images at the end.
 
     >>> from tutelage.recipes import call
     >>> info = DatasetInfo(class_names=("cat", "dog"), channels=1, height=8, width=8, train_size=100, test_size=10,
@@ -112,6 +129,8 @@ def explain(lineage: Lineage, info: DatasetInfo, shares: Sequence[Mapping[str, f
                 steps=-(-info.train_size // schedule.batch_size) * schedule.epochs,
                 work=per_image * info.train_size * schedule.epochs,
                 gradient_shares=shares[place] if shares else {},
+                pace=paces[place] if paces else None,
+                seconds=_seconds(paces[place], schedule, info) if paces else None,
             )
         )
     return Explanation(
@@ -122,6 +141,12 @@ def explain(lineage: Lineage, info: DatasetInfo, shares: Sequence[Mapping[str, f
         augmentation=lineage.views.describe(),
         generations=tuple(generations),
     )
+
+
+def _seconds(pace: Pace, schedule: Schedule, info: DatasetInfo) -> float:
+    steps = -(-info.train_size // schedule.batch_size) * schedule.epochs
+    evaluated = info.train_size + info.test_size + info.holdout_size * (schedule.epochs + 1)
+    return steps * pace.step + evaluated * pace.image
 
 
 def _tolerance(objective: Objective) -> tuple[tuple[float, int], ...]:

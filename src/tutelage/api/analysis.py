@@ -14,6 +14,7 @@ from tutelage.report.table import Table
 
 if TYPE_CHECKING:
     from tutelage.analysis.transfer import Probe
+    from tutelage.lineage import Pace
 
 
 class Progress(NamedTuple):
@@ -35,6 +36,7 @@ def explain(
     recipe: str | Callable[..., Lineage],
     *,
     shares: bool = False,
+    time: bool = False,
     seed: int = 0,
     runs: str | Path | None = None,
     **arguments: Any,
@@ -43,7 +45,8 @@ def explain(
 
     For each generation: its teachers, its objective as a formula with numbers, the expected score of the labelled
     class, and its cost. With ``shares`` the data are loaded, and each term's share of the gradient on the first batch
-    of this ``seed`` is measured; teachers that the folder of ``runs`` does not hold yet teach untrained.
+    of this ``seed`` is measured; teachers that the folder of ``runs`` does not hold yet teach untrained. With
+    ``time`` a few steps of each generation are made, and tell how long training would take on this machine.
 
     Errors: ``ValueError`` for a recipe, argument or value that does not exist, with the nearest names.
 
@@ -57,20 +60,25 @@ def explain(
     from tutelage.report.explain import explanation_text
 
     lineage = call(recipe, **arguments)
-    measured = _gradient_shares(lineage, seed, runs_folder() if runs is None else Path(runs)) if shares else []
-    text = explanation_text(explanation.explain(lineage, dataset_info(lineage.data, data_folder()), measured))
+    measured: tuple[list[dict[str, float]], list[Pace]] = ([], [])
+    if shares or time:
+        measured = _measured(lineage, shares, time, seed, runs_folder() if runs is None else Path(runs))
+    text = explanation_text(explanation.explain(lineage, dataset_info(lineage.data, data_folder()), *measured))
     return f"{text}\n{_SHARES}" if shares else text
 
 
-def _gradient_shares(lineage: Lineage, seed: int, runs: Path) -> list[dict[str, float]]:
-    """Each term's share of the gradient norm on the first batch of each generation."""
+def _measured(
+    lineage: Lineage, shares: bool, time: bool, seed: int, runs: Path
+) -> tuple[list[dict[str, float]], list[Pace]]:
+    """Each term's share of the gradient on the first batch of each generation, and each generation's pace."""
     from tutelage.data.load import load
     from tutelage.engine import Engine
-    from tutelage.lineage import first_gradient_shares, networks_of
+    from tutelage.lineage import first_gradient_shares, measured_paces, networks_of
 
     splits = load(lineage.data, data_folder())
     networks = networks_of(lineage, seed, splits, runs, Engine.choose())
-    return [first_gradient_shares(networks, place) for place in range(len(lineage.generations))]
+    places = range(len(lineage.generations)) if shares else ()
+    return [first_gradient_shares(networks, place) for place in places], measured_paces(networks) if time else []
 
 
 def diagnose(

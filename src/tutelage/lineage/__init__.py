@@ -7,6 +7,7 @@ from tutelage.lineage.events import Finished, Measuring, ModelEvent, ModelRef, T
 from tutelage.lineage.networks import LineageNetworks
 from tutelage.lineage.options import TeacherStore, TrainOptions
 from tutelage.lineage.origins import Origins, read_origins
+from tutelage.lineage.pace import Pace, measured_paces
 from tutelage.lineage.spec import Generation, Lineage, expected_scores
 from tutelage.lineage.train import networks_of, train
 
@@ -19,6 +20,7 @@ __all__ = [
     "ModelEvent",
     "ModelRef",
     "Origins",
+    "Pace",
     "Stopped",
     "TeacherStore",
     "TrainOptions",
@@ -27,6 +29,7 @@ __all__ = [
     "dry_run",
     "expected_scores",
     "first_gradient_shares",
+    "measured_paces",
     "models_of",
     "networks_of",
     "read_origins",

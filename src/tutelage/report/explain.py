@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tutelage.analysis.explanation import Explanation, GenerationExplanation
 from tutelage.errors import printable
 from tutelage.objective import number
+from tutelage.report.format import duration
 
 
 def explanation_text(explanation: Explanation) -> str:
@@ -25,7 +26,10 @@ def explanation_text(explanation: Explanation) -> str:
     ]
     for place, generation in enumerate(explanation.generations):
         lines += ["", *_generation(place, generation)]
-    return "\n".join([*lines, "", f"{_petaflops(explanation.work)} per seed in total"])
+    total = f"{_petaflops(explanation.work)} per seed in total"
+    if explanation.seconds is not None:
+        total += f", about {duration(explanation.seconds)} at the pace of a few steps on this machine"
+    return "\n".join([*lines, "", total])
 
 
 def _generation(place: int, generation: GenerationExplanation) -> list[str]:
@@ -48,8 +52,14 @@ def _generation(place: int, generation: GenerationExplanation) -> list[str]:
         *([f"   gradient on the first batch: {_percentages(shares)}"] if shares else []),
         f"   expected score of the labelled class {expected}",
         f"   {length}, {_count(generation.steps, 'step')}, {rate}, {momentum}, {decay}",
-        f"   {_petaflops(generation.work)}",
+        f"   {_petaflops(generation.work)}{_time(generation)}",
     ]
+
+
+def _time(generation: GenerationExplanation) -> str:
+    if generation.pace is None or generation.seconds is None:
+        return ""
+    return f", about {duration(generation.seconds)}: {duration(generation.pace.step)} a step"
 
 
 def _count(count: int, noun: str) -> str:

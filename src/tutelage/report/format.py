@@ -51,6 +51,19 @@ def plus_minus(average: float, deviation: float | None, *, digits: int = 2, sign
     return f"{average:{'+' if sign else ''}.{digits}f}{after}"
 
 
+def duration(seconds: float) -> str:
+    """A time to two or three digits, in the unit that people would use.
+
+    >>> [duration(seconds) for seconds in (0.0123, 8.04, 400, 30_000, 600_000)]
+    ['12.3 ms', '8.04 s', '6.67 min', '8.33 h', '6.94 days']
+    """
+    units = ((1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3600.0, "h"), (86400.0, "days"))
+    least = {"s": 1.0, "min": 90.0, "h": 5400.0, "days": 172800.0}
+    size, unit = next(each for each in reversed(units) if seconds >= least.get(each[1], 0.0))
+    value = seconds / size
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
 def percent(shares: Sequence[float], *, sign: bool = False) -> Cell:
     """Shares in [0, 1] as percent, see :func:`mean_std`.
 

@@ -19,10 +19,12 @@ class ExplainOptions:
 
     Args:
         shares: Load the data, and measure each term's share of the gradient on the first batch.
-        seed: The seed of that batch.
+        time: Load the data, and estimate from a few steps how long each generation trains on this machine.
+        seed: The seed of that batch and of these steps.
     """
 
     shares: Annotated[bool, SWITCH] = False
+    time: Annotated[bool, SWITCH] = False
     seed: int = 0
     runs: Runs = None
 
@@ -48,7 +50,9 @@ def explain_command(tokens: list[str]) -> int:
     def body(recipe_options: dict[str, Any], options: ExplainOptions) -> int:
         from tutelage import api
 
-        text = api.explain(recipe, shares=options.shares, seed=options.seed, runs=options.runs, **recipe_options)
+        text = api.explain(
+            recipe, shares=options.shares, time=options.time, seed=options.seed, runs=options.runs, **recipe_options
+        )
         print_lines(*text.split("\n"))
         return DONE
 
