@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tutelage.data import jpeg
 from tutelage.data.image_files import bounded
 from tutelage.data.preparation import LONGEST, Preparation
 from tutelage.storage import open_regular
@@ -89,6 +90,7 @@ def decode(file: IO[bytes], preparation: Preparation, where: str) -> np.ndarray:
         mode = "L" if preparation.channels == 1 else "RGB"
         height, width = preparation.shape(*_upright_size(image))  # before a draft, which rounds the sides
         image.draft(mode, (preparation.side, preparation.side))
+        image = jpeg.decoded(file, image) or image
         if image.getexif().get(_ORIENTATION, 1) != 1:  # turning copies the image, also where there is nothing to turn
             image = ImageOps.exif_transpose(image)
         image = _composed(_eight_bits(image, preparation.white))
