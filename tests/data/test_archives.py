@@ -354,9 +354,11 @@ def test_hostile_zips_are_refused_as_a_whole(name: str, message: str, tmp_path: 
 
 
 @pytest.mark.fault(24, 27)
-@pytest.mark.parametrize("damage", ["content", "size", "header"])
+@pytest.mark.parametrize("damage", ["content", "size", "header", "a stored file", "behind a stored image"])
 def test_damaged_files_of_a_zip_are_listed(damage: str, tmp_path: Path) -> None:
-    path = zip_of(tmp_path / "set.zip", {name: content + bytes(3000) for name, content in class_folders().items()})
+    method = zipfile.ZIP_STORED if "stored" in damage else zipfile.ZIP_DEFLATED
+    files = {name: content + bytes(3000) for name, content in class_folders().items()}
+    path = zip_of(tmp_path / "set.zip", files, method)
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as file:
         infos = file.infolist()[3:6]
@@ -364,6 +366,8 @@ def test_damaged_files_of_a_zip_are_listed(damage: str, tmp_path: Path) -> None:
     for info in infos:
         if damage == "content":
             content[info.header_offset + 60 : info.header_offset + 70] = bytes(10)
+        elif "stored" in damage:  # only the zip's checksum tells that the second kind is damaged
+            content[info.header_offset + (2000 if "behind" in damage else 100)] ^= 1
         elif damage == "header":
             content[info.header_offset] = 0
         else:

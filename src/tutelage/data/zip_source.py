@@ -21,7 +21,7 @@ from tutelage.data.tar_headers import inner_path
 from tutelage.storage import open_regular
 
 MAX_UNPACKED = 256 * 2**20
-"""The most bytes of a file that is compressed: it is unpacked in memory."""
+"""The most bytes of a file that is read into memory: what is compressed must fit, other files are not checked."""
 _HEADER = struct.Struct("<4s22x2H")
 """A file's own header, of which the lengths of the name and of the extra field matter here."""
 _ENCRYPTED, _UTF8 = 0x1, 0x800
@@ -41,8 +41,8 @@ class ZipMembers:
 class ZipSource:
     """Files of a zip.
 
-    Shapes: ``places`` int64 ``[N, 4]``: the offset of a file's header, its size in the zip, its own size, and its
-    checksum, or -1 where it is not compressed.
+    Shapes: ``places`` int64 ``[N, 5]``: the offset of a file's header, its size in the zip, its own size, its
+    checksum, and 1 where it is compressed, else 0.
     """
 
     path: Path
@@ -52,11 +52,11 @@ class ZipSource:
 
     @contextmanager
     def open(self, row: int) -> Iterator[IO[bytes]]:
-        """Open a file for reading; what is compressed is unpacked into memory.
+        """Open a file for reading: its content is read into memory, unpacked and checked.
 
         Errors: ``ValueError`` for a damaged file, and for one that unpacks to more than it declares; ``OSError``.
         """
-        offset, packed, size, checksum = self.places[row].tolist()
+        offset, packed, size, checksum, compressed = self.places[row].tolist()
         where = repr(str(self.path / self.names[row]))
         with self.archive.open() as file:
             file.seek(offset)
@@ -67,22 +67,21 @@ class ZipSource:
             start = offset + _HEADER.size + name_length + extra_length
             if start + packed > self.archive.size:
                 raise ValueError(f"{where} cannot be read: the zip is truncated")
-            if checksum < 0:
+            if size > MAX_UNPACKED:
                 yield io.BufferedReader(Part(file, start, size))
                 return
             file.seek(start)
-            content = _inflated(file.read(packed), size, checksum, where)
-        yield io.BytesIO(content)
+            content = file.read(packed)
+        yield io.BytesIO(_checked(content, size, checksum, bool(compressed), where))
 
     def stamps(self) -> np.ndarray:
         """What changes with the zip or the place of a file in it."""
         return self.archive.stamps(self.places[:, 0], self.places[:, 2])
 
 
-def _inflated(packed: bytes, size: int, checksum: int, where: str) -> bytes:
-    decoder = zlib.decompressobj(-zlib.MAX_WBITS)
+def _checked(content: bytes, size: int, checksum: int, compressed: bool, where: str) -> bytes:
     try:
-        content = decoder.decompress(packed, size + 1)
+        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, size + 1) if compressed else content
     except zlib.error as error:
         raise ValueError(f"{where} cannot be read: {error}") from None
     if len(content) != size or zlib.crc32(content) != checksum:
@@ -107,7 +106,7 @@ def zip_members(path: Path) -> ZipMembers:
         names = [inner_path(_name(info), False) for info in infos]
         for name, info in zip(names, infos, strict=True):
             _check(name, info)
-        places = np.array([_place(info) for info in infos], np.int64).reshape(len(infos), 4)
+        places = np.array([_place(info) for info in infos], np.int64).reshape(len(infos), 5)
         _check_apart(names, places, archive.size)
     except (zipfile.BadZipFile, struct.error, RuntimeError, OverflowError, EOFError) as error:
         raise ValueError(f"{str(path)!r} is refused: it is no zip, or is damaged ({error})") from None
@@ -151,9 +150,9 @@ def _check(name: str, info: zipfile.ZipInfo) -> None:
         )
 
 
-def _place(info: zipfile.ZipInfo) -> tuple[int, int, int, int]:
-    checksum = -1 if info.compress_type == zipfile.ZIP_STORED else info.CRC
-    return info.header_offset, info.compress_size, info.file_size, checksum
+def _place(info: zipfile.ZipInfo) -> tuple[int, int, int, int, int]:
+    compressed = info.compress_type != zipfile.ZIP_STORED
+    return info.header_offset, info.compress_size, info.file_size, info.CRC, int(compressed)
 
 
 def _check_apart(names: Sequence[str], places: np.ndarray, size: int) -> None:
