@@ -66,13 +66,23 @@ def test_two_epochs_by_name(name: str, in_process: InProcess, tmp_path: Path) ->
     datasets.clear()
 
 
-def test_killed_in_the_middle_it_ends_with_the_same_weights(tutelage: Command, tmp_path: Path) -> None:
-    make = MAKE["ilsvrc2012"](tmp_path / "images")
-    assert tutelage("data", "import", "ilsvrc2012", str(make)).returncode == 0
-    words = ("run", "baseline", "--data", "ilsvrc2012", *TRAINED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ilsvrc2012",
+        *(
+            pytest.param(name, marks=(pytest.mark.torture, pytest.mark.fault(1)))
+            for name in ("tiny-imagenet", "cinic10")
+        ),
+    ],
+)
+def test_killed_in_the_middle_it_ends_with_the_same_weights(name: str, tutelage: Command, tmp_path: Path) -> None:
+    make = MAKE[name](tmp_path / "images")
+    assert tutelage("data", "import", name, str(make)).returncode == 0
+    words = ("run", "baseline", "--data", name, *TRAINED)
     whole = tutelage(*words, TUTELAGE_RUNS=str(tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
-    assert MARKS["ilsvrc2012"] in whole.stderr
+    assert MARKS[name] in whole.stderr
     killed = tutelage(*words, TUTELAGE_CHECKPOINT_SECONDS="0", TUTELAGE_FAULT="kill@60")
     assert killed.returncode == -signal.SIGKILL
     assert list((tmp_path / "runs" / "models").glob("*/checkpoints/*/manifest.json"))

@@ -99,6 +99,17 @@ def test_a_batch_that_was_not_announced_is_cut_too(photographs: Path) -> None:
         assert torch.equal(loader.batch(*part).pixels, plain.cut(*part[:2]))
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a system that says which cores a process has")
+@pytest.mark.parametrize("workers", [2, 3, 4])
+def test_more_workers_than_cores_are_no_warning(
+    workers: int, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    splits = read_folder(photographs, DataConfig(image_size=16), Reading(store="decoded", workers=workers))
+    batches = list(BatchLoader(splits.train, MarginCrop(), 7, CPU).batches(seed=3, epoch=1))
+    assert sum(len(batch.pixels) for batch in batches) == len(splits.train)
+
+
 def trained(
     photographs: Path, runs: Path, store: str, workers: int, stop_at: int = 0, skip_broken: bool = False
 ) -> dict[str, Tensor]:

@@ -63,7 +63,7 @@ class _Ahead:
     def __init__(self, images: FileImages, views: Views, workers: int) -> None:
         self._announced: list[tuple[Tensor, Tensor]] = []
         self._batches: Iterator[Tensor | ValueError] | None = None
-        self._loader: DataLoader[np.ndarray | ValueError] | None = DataLoader(
+        self._loader: _Loader | None = _Loader(
             _Cuts(images, views),
             batch_sampler=_Keys(self._announced),
             num_workers=workers,
@@ -95,6 +95,13 @@ class _Ahead:
         """End the workers, by dropping the last references to what holds them."""
         self._announced.clear()
         self._batches = self._loader = None
+
+
+class _Loader(DataLoader[np.ndarray | ValueError]):
+    """A loader with as many workers as the user named."""
+
+    def check_worker_number_rationality(self) -> None:
+        """Warn of nothing: torch would, and in the middle of training, of more workers than cores."""
 
 
 class _Cuts(MapStyle[np.ndarray | ValueError]):
