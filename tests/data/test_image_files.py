@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from tests.conftest import Tried
 from tests.data.folders import read_image
 from tests.data.test_folder import png
 from tutelage.data.decode import FORMATS, _opened, read_header
-from tutelage.data.image_files import MAX_PLAIN, open_bounded
+from tutelage.data.image_files import MAX_CHUNKS, MAX_PLAIN, open_bounded
 
 GIF = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0)
 
@@ -120,3 +121,42 @@ def test_threads_leave_the_filters_of_warnings_alone(order: tuple[int, ...]) -> 
     with pytest.raises(ValueError, match=r"^huge has too many pixels"):
         read_header(huge, "huge")
     assert warnings.filters == before
+
+
+def behind_pixels(chunks: bytes) -> bytes:
+    image = png(8, 8)
+    return image[: image.index(b"IEND") - 4] + chunks + image[image.index(b"IEND") - 4 :]
+
+
+UPRIGHT = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x01\0\0\0\0\0\0"
+TURNED = UPRIGHT.replace(b"\0\x01\0\x01\0\0\0\0", b"\0\x01\0\x06\0\0\0\0")
+XMP = b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="6"/>'
+
+
+@pytest.mark.parametrize(
+    ("content", "turned", "decoded"),
+    [
+        (png(8, 8), False, False),
+        (png_with(chunk(b"eXIf", UPRIGHT)), False, False),
+        (png_with(chunk(b"eXIf", TURNED)), True, False),
+        (png_with(chunk(b"teSt") * 5), False, False),
+        (behind_pixels(chunk(b"eXIf", TURNED)), True, True),
+        (behind_pixels(chunk(b"iTXt", XMP)), True, True),
+        (behind_pixels(chunk(b"tEXt", b"Comment\0by a scanner")), False, True),
+        (behind_pixels(chunk(b"teSt") * MAX_CHUNKS), False, True),
+    ],
+    ids=["none", "upright", "turned", "other chunks", "behind", "XMP behind", "text behind", "very many chunks"],
+)
+def test_the_header_of_a_png_is_read_without_its_pixels(
+    content: bytes, turned: bool, decoded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[int] = []
+    load = PngImageFile.load
+
+    def counted(image: PngImageFile) -> object:
+        loads.append(1)
+        return load(image)
+
+    monkeypatch.setattr(PngImageFile, "load", counted)
+    assert read_header(io.BytesIO(content), "it").turned == turned
+    assert bool(loads) == decoded

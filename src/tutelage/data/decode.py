@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data import jpeg
-from tutelage.data.image_files import bounded
+from tutelage.data.image_files import bounded, metadata_behind_pixels
 from tutelage.data.preparation import LONGEST, Preparation
 from tutelage.storage import open_regular
 
@@ -54,7 +54,8 @@ def read_header(file: IO[bytes], where: str) -> Header:
     Errors: ``ValueError`` that begins with ``where``, for what is no image, or one of an absurd shape.
     """
     with _opened(file, where) as image:
-        width, height = _upright_size(image)
+        orientation = _orientation(image, file)
+        width, height = _upright_size(image, orientation)
         if max(width, height) > LONGEST * min(width, height):
             raise ValueError(f"it has {width} x {height} pixels, and may be {LONGEST} times longer than wide at most")
         return Header(
@@ -62,7 +63,7 @@ def read_header(file: IO[bytes], where: str) -> Header:
             height,
             gray=image.mode in _GRAY,
             deep=image.mode.startswith("I;16"),
-            turned=image.getexif().get(_ORIENTATION, 1) in range(2, 9),
+            turned=orientation != 1,
             transparent=image.mode in _TRANSPARENT or "transparency" in image.info,
         )
 
@@ -88,10 +89,11 @@ def decode(file: IO[bytes], preparation: Preparation, where: str) -> np.ndarray:
 
     with _opened(file, where) as image:
         mode = "L" if preparation.channels == 1 else "RGB"
-        height, width = preparation.shape(*_upright_size(image))  # before a draft, which rounds the sides
-        image.draft(mode, (preparation.side, preparation.side))
+        orientation = _orientation(image, file)
+        height, width = preparation.shape(*_upright_size(image, orientation))
+        image.draft(mode, (preparation.side, preparation.side))  # only now, as it rounds the sides
         image = jpeg.decoded(file, image) or image
-        if image.getexif().get(_ORIENTATION, 1) != 1:  # turning copies the image, also where there is nothing to turn
+        if orientation != 1:  # turning copies the image, also where there is nothing to turn
             image = ImageOps.exif_transpose(image)
         image = _composed(_eight_bits(image, preparation.white))
         image = image if image.mode == mode else image.convert(mode)
@@ -102,9 +104,20 @@ def decode(file: IO[bytes], preparation: Preparation, where: str) -> np.ndarray:
         return np.array(image, dtype=np.uint8).reshape(height, width, preparation.channels)
 
 
-def _upright_size(image: Image) -> tuple[int, int]:
+def _orientation(image: Image, file: IO[bytes]) -> int:
+    """The orientation in an image's metadata; no pixel is decoded for it."""
+    from PIL import Image as images
+
+    # Pillow decodes a PNG to look for what stands behind its pixels, where hardly any program writes something.
+    is_whole = image.format == "PNG" and not metadata_behind_pixels(file)
+    exif = images.Image.getexif(image) if is_whole else image.getexif()
+    orientation = exif.get(_ORIENTATION)
+    return next((each for each in range(2, 9) if each == orientation), 1)
+
+
+def _upright_size(image: Image, orientation: int) -> tuple[int, int]:
     width, height = image.size
-    return (height, width) if image.getexif().get(_ORIENTATION) in _TURNED else (width, height)
+    return (height, width) if orientation in _TURNED else (width, height)
 
 
 def _composed(image: Image) -> Image:

@@ -15,6 +15,9 @@ MAX_READS = 300_000
 """How often a decoder may read: Pillow reads comments of a PPM byte by byte, a PNG in chunks of often 8 KiB."""
 MAX_TIMES = 8
 """How often a decoder may read each byte on average: the tags of a TIFF may all refer to the same bytes."""
+MAX_CHUNKS = 10_000
+"""Chunks of a PNG that are looked at; of 8 KiB, as is usual, those of an image of 80 MB."""
+_PNG = b"\x89PNG\r\n\x1a\n"
 MAX_PLAIN = 16 * 2**20
 """The most bytes of a PPM whose pixels are text; Pillow needs up to a second for each 2 MiB of them."""
 
@@ -64,6 +67,25 @@ def bounded(file: IO[bytes]) -> Iterator[IO[bytes]]:
         yield reader
     finally:
         reader.detach()  # whoever opened the file closes it
+
+
+def metadata_behind_pixels(file: IO[bytes]) -> bool:
+    """Whether a PNG may have metadata behind its pixels; also where it is damaged, or has very many chunks."""
+    position = file.tell()
+    try:
+        file.seek(len(_PNG))
+        pixels = False
+        for _ in range(MAX_CHUNKS):
+            head = file.read(8)
+            if len(head) < 8 or head[4:] == b"IEND":
+                return len(head) < 8
+            pixels |= head[4:] == b"IDAT"
+            if pixels and head[4:] in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
+                return True
+            file.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)
+        return True
+    finally:
+        file.seek(position)
 
 
 def _plain(file: IO[bytes]) -> bytes:
