@@ -41,7 +41,7 @@ TARGETS = {
     "records": (30,),
 }
 TORTURE = bool(os.environ.get("TUTELAGE_TORTURE"))
-NEW = ("tensors", "records", "idx", "official_tables", "zips", "tars")
+NEW: tuple[str, ...] = ()
 """The targets that are younger than the last page of evidence."""
 
 
