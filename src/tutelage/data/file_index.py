@@ -26,6 +26,8 @@ GRAY, DEEP, TURNED, TRANSPARENT, WHOLE, BROKEN = 1, 2, 4, 8, 16, 32
 _FEW = 1000
 """Fewer files are examined, unless they are decoded too, faster than an index is read and written."""
 _BLOCK = 1 << 20
+_TASKS = 4096
+"""Files that the threads are handed at once: each costs a kilobyte until it is examined, a million a gigabyte."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,13 +87,15 @@ def examine(
     if decoding:
         known &= (files.kinds & (WHOLE | BROKEN)) != 0
     missing = np.flatnonzero(~known).tolist()
+    examine_one = _examiner(source, files, decoding)
     with ThreadPoolExecutor(min(8, available_cores())) as pool:  # hashing and reading release the interpreter's lock
-        for done, (row, fault) in enumerate(
-            zip(missing, pool.map(_examiner(source, files, decoding), missing), strict=True), 1
-        ):
-            if fault:
-                files.faults[row] = fault
-            progress(done, len(missing))
+        for start in range(0, len(missing), _TASKS):
+            block = missing[start : start + _TASKS]
+            faults = zip(block, pool.map(examine_one, block), strict=True)
+            for done, (row, fault) in enumerate(faults, start + 1):
+                if fault:
+                    files.faults[row] = fault
+                progress(done, len(missing))
     if missing and path is not None:
         _save(path, source, stamps, files)
     return files
