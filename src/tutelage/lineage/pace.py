@@ -21,6 +21,7 @@ STEPS = 5
 LONGEST = 10.0
 """Seconds after which no further step is begun, once one was measured."""
 IMAGES = 64
+"""Images that are evaluated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ def _pace(networks: LineageNetworks, place: int) -> Pace:
         pulse=0.0,  # a record after every step
     )
     times = [time.monotonic()]
-    with contextlib.closing(records):  # type: ignore[type-var]  # an iterator of a generator
+    with contextlib.closing(records):
         for _ in records:
             times.append(time.monotonic())
             if len(times) > 1 + STEPS or (len(times) > 2 and times[-1] - times[0] > LONGEST):

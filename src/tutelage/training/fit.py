@@ -16,7 +16,7 @@ Progress bars, logs, checkpoints and trackers consume the records; the loop call
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +64,7 @@ def fit(
     state: State | None = None,
     pulse: float = 0.5,
     meter: bool = False,
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Train ``network`` in place, from ``state`` if there is one; all randomness is a function of the seed.
 
     With ``meter`` each epoch's metrics also hold every term's share of the gradient norm at the epoch's first step.
