@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.lineage.test_train import chain
-from tutelage import api
+from tutelage import api, storage
 from tutelage.analysis.explanation import explain
 from tutelage.data import Splits
 from tutelage.data.load import dataset_info
@@ -92,3 +93,17 @@ def test_from_python(tmp_path: Path) -> None:
     assert text.count("gradient on the first batch: ") == 3
     assert " a step" not in api.explain("tolerant", generations=2, epochs=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_is_not_trained_makes_no_step(splits: Splits, tmp_path: Path) -> None:
+    lineage = chain(2)
+    weights = tmp_path / "weights.safetensors"
+    network = networks_of(lineage, 0, splits, tmp_path, Engine.choose("cpu", "fp32", 1)).build(0)
+    weights.write_bytes(storage.tensor_bytes(network.state_dict()))
+    teacher, student = lineage.generations
+    paces = paces_of(
+        replace(lineage, generations=(replace(teacher, weights=str(weights)), student)), splits, tmp_path / "runs"
+    )
+    assert paces[0].step == 0
+    assert paces[0].image > 0
+    assert paces[1].step > 0

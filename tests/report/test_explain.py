@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tutelage.analysis.explanation import explain
 from tutelage.data import DatasetInfo
+from tutelage.errors import printable
+from tutelage.lineage import Pace
 from tutelage.recipes import call
 from tutelage.report.explain import explanation_text
 
@@ -85,3 +88,18 @@ def test_every_extension_of_tolerant_says_where_training_should_end(options: dic
     text = explanation_text(explain(call("tolerant", generations=1, **options), INFO))
     assert f"   expected score of the labelled class {expected}\n" in text
     assert "no closed form" not in text
+
+
+@pytest.mark.parametrize("weights", ["teacher.safetensors", "/a/folder", "two\nlines"])
+def test_a_network_with_weights_is_not_trained(weights: str) -> None:
+    lineage = call("distill", epochs=2, teacher=("resnet20",))
+    teacher, student = lineage.generations
+    lineage = replace(lineage, generations=(replace(teacher, weights=weights), student))
+    paces = [Pace(step=2.0, image=0.5), Pace(step=3.0, image=0.25)]
+    explanation = explain(lineage, INFO, paces=paces)
+    teachers, students = explanation.generations
+    assert (teachers.steps, teachers.work, teachers.seconds) == (0, 0.0, 1200 * 0.5)
+    assert students.steps > 0
+    text = explanation_text(explanation)
+    assert f"   is not trained: its weights are {printable(weights)}, about 10 min\n\n1. student: " in text
+    assert text.count("minimises") == 1

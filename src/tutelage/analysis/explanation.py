@@ -39,6 +39,7 @@ class GenerationExplanation:
     ``gradient_shares`` are each term's share of the gradient on the first batch, empty where they were not measured.
 
     ``seconds`` is what the training run would take at its ``pace``, both None where that was not measured.
+    ``weights`` names the file of a network that is not trained but only measured, else None.
 
     Units: ``work`` in floating-point operations of the whole training run.
     """
@@ -58,6 +59,7 @@ class GenerationExplanation:
     gradient_shares: Mapping[str, float] = field(default_factory=dict)
     pace: Pace | None = None
     seconds: float | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ def explain(
     generations = []
     for place, generation in enumerate(lineage.generations):
         schedule = generation.schedule
+        epochs = schedule.epochs if generation.weights is None else 0
         teachers_flops = sum(costs[shown[teacher]].forward_flops for teacher in generation.teachers)
         per_image = 3 * costs[shown[place]].forward_flops + teachers_flops
         generations.append(
@@ -126,11 +129,12 @@ def explain(
                 tolerance=_tolerance(generation.objective),
                 expected=scores[place],
                 schedule=schedule,
-                steps=-(-info.train_size // schedule.batch_size) * schedule.epochs,
-                work=per_image * info.train_size * schedule.epochs,
+                steps=-(-info.train_size // schedule.batch_size) * epochs,
+                work=per_image * info.train_size * epochs,
                 gradient_shares=shares[place] if shares else {},
                 pace=paces[place] if paces else None,
-                seconds=_seconds(paces[place], schedule, info) if paces else None,
+                seconds=_seconds(paces[place], schedule.batch_size, epochs, info) if paces else None,
+                weights=generation.weights,
             )
         )
     return Explanation(
@@ -143,9 +147,9 @@ def explain(
     )
 
 
-def _seconds(pace: Pace, schedule: Schedule, info: DatasetInfo) -> float:
-    steps = -(-info.train_size // schedule.batch_size) * schedule.epochs
-    evaluated = info.train_size + info.test_size + info.holdout_size * (schedule.epochs + 1)
+def _seconds(pace: Pace, batch_size: int, epochs: int, info: DatasetInfo) -> float:
+    steps = -(-info.train_size // batch_size) * epochs
+    evaluated = info.train_size + info.test_size + info.holdout_size * (epochs + 1)
     return steps * pace.step + evaluated * pace.image
 
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from tutelage.data import BatchLoader
 from tutelage.evaluation import predict
@@ -26,7 +27,7 @@ IMAGES = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Seconds of one step of training, and of evaluating one image."""
+    """Seconds of one step of training, 0 for a network that is not trained, and of evaluating one image."""
 
     step: float
     image: float
@@ -43,21 +44,31 @@ def measured_paces(networks: LineageNetworks) -> list[Pace]:
     keys = []
     for place, generation in enumerate(lineage.generations):
         teachers = tuple(lineage.generations[teacher].model for teacher in generation.teachers)
-        keys.append((generation.model, teachers, generation.objective, generation.schedule.batch_size))
+        keys.append(
+            (generation.model, generation.weights, teachers, generation.objective, generation.schedule.batch_size)
+        )
         if keys[-1] not in paces:
             paces[keys[-1]] = _pace(networks, place)
     return [paces[key] for key in keys]
 
 
 def _pace(networks: LineageNetworks, place: int) -> Pace:
-    generation, train, engine = networks.generation(place), networks.splits.train, networks.engine
-    normalization, network = networks.normalization(place), networks.build(place)
+    train, network = networks.splits.train, networks.build(place)
+    step = _step(networks, place, network) if networks.generation(place).weights is None else 0.0
+    few = train.subset(torch.arange(min(IMAGES, len(train)))).images
+    start = time.monotonic()
+    predict(network, few, networks.normalization(place), networks.engine)
+    return Pace(step=step, image=(time.monotonic() - start) / len(few))
+
+
+def _step(networks: LineageNetworks, place: int, network: nn.Module) -> float:
+    generation, engine = networks.generation(place), networks.engine
     records = fit(
         network,
-        BatchLoader(train, networks.lineage.views, generation.schedule.batch_size, engine.device),
+        BatchLoader(networks.splits.train, networks.lineage.views, generation.schedule.batch_size, engine.device),
         generation.objective,
         generation.schedule,
-        normalization=normalization,
+        normalization=networks.normalization(place),
         seed=generation_seed(networks.seed, place),
         engine=engine,
         teacher=networks.teacher(place, untrained=True),
@@ -70,7 +81,4 @@ def _pace(networks: LineageNetworks, place: int) -> Pace:
             if len(times) > 1 + STEPS or (len(times) > 2 and times[-1] - times[0] > LONGEST):
                 break
     steps = [after - before for before, after in itertools.pairwise(times)]
-    few = train.subset(torch.arange(min(IMAGES, len(train)))).images
-    start = time.monotonic()
-    predict(network, few, normalization, engine)
-    return Pace(step=statistics.median(steps[1:] or steps), image=(time.monotonic() - start) / len(few))
+    return statistics.median(steps[1:] or steps)

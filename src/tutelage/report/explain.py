@@ -44,6 +44,11 @@ def _generation(place: int, generation: GenerationExplanation) -> list[str]:
     network = f"{generation.network}, {generation.cost.parameters:,} parameters"
     if generation.side is not None:
         network += f", shown {generation.side} x {generation.side} pixels"
+    if generation.weights is not None:
+        return [
+            f"{place}. {generation.name}: {network}",
+            f"   is not trained: its weights are {printable(generation.weights)}{_time(generation)}",
+        ]
     return [
         f"{place}. {generation.name}: {network}{teachers}",
         f"   minimises {generation.objective}",
@@ -59,7 +64,8 @@ def _generation(place: int, generation: GenerationExplanation) -> list[str]:
 def _time(generation: GenerationExplanation) -> str:
     if generation.pace is None or generation.seconds is None:
         return ""
-    return f", about {duration(generation.seconds)}: {duration(generation.pace.step)} a step"
+    step = "" if generation.weights is not None else f": {duration(generation.pace.step)} a step"
+    return f", about {duration(generation.seconds)}{step}"
 
 
 def _count(count: int, noun: str) -> str:
